@@ -1,0 +1,34 @@
+# Every target sets up what it needs; a second run does not set up again.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench wheel clean
+
+demo: $(READY)  ## draw scenes, train a teacher and four students, write one page
+	$(PY) -m segstill demo
+
+test: check  ## what CI runs
+	$(PY) -m pytest
+
+check: $(READY)  ## format, lint, types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/pyright
+
+bench: $(READY)  ## speed and memory, as ratios measured in one run
+	$(PY) bench/losses.py
+	$(PY) bench/step.py
+
+wheel: $(READY)
+	$(PY) -m build
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet uv==0.13.8
+	$(VENV)/bin/uv pip install --quiet --python $(PY) -c constraints.txt --group dev -e '.[tensorboard]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,31 @@
+"""The one interface to every data set: numbered samples, each an image and, where there is one, a mask."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+class SegmentationDataset(Dataset[tuple[Tensor, Tensor | None]], ABC):
+    """Images with masks, unaugmented; the same number always gives the same sample."""
+
+    classes: tuple[str, ...]
+    """Class names; a mask value is an index into it, or 255."""
+    palette: tuple[tuple[int, int, int], ...]
+    """An RGB colour per class."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor | None]:
+        """Return the image (3, H, W) uint8 RGB and the mask (H, W) uint8, None where the image has no mask."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """A name for the sample, for messages and pictures."""
+
+    def files(self, index: int) -> tuple[Path, ...]:  # noqa: ARG002
+        """The files that the sample is read from; none when it is drawn."""
+        return ()

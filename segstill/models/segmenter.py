@@ -1,0 +1,70 @@
+"""The one interface to every network: RGB in [0, 1] in, class scores at image resolution out."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..taps import Tap
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Segmenter(nn.Module):
+    """A segmentation network with its normalisation, its stride, its classes and its taps.
+
+    The image is normalised, padded at the right and at the bottom to a multiple of the stride, run, and the scores are
+    brought back to the size of the image.
+
+    Args:
+        net: maps (N, 3, H, W) to scores (N, K, h, w) of any size.
+        classes: K.
+        taps: tap name -> where the feature is, relative to `net`.
+        mean: per channel, of images in [0, 1].
+        std: per channel, of images in [0, 1].
+        stride: what H and W must be multiples of.
+        encoder: path inside `net` of the part that is trained at the low learning rate and that pretrained weights
+            fit; "" when there is none.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        classes: int,
+        taps: Mapping[str, Tap | str] | None = None,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+        stride: int = 1,
+        encoder: str = "",
+    ):
+        super().__init__()
+        self.net = net
+        self.classes = classes
+        self.taps = {name: _below_net(tap) for name, tap in (taps or {}).items()}
+        self.stride = stride
+        self.encoder = f"net.{encoder}" if encoder else ""
+        # Not in the state dict: they belong to the recipe, and weight files from elsewhere do not have them.
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return (N, K, H, W) class scores of `image` (N, 3, H, W), uint8 in [0, 255] or float in [0, 1]."""
+        height, width = image.shape[2:]
+        if image.dtype == torch.uint8:
+            image = image.float() / 255
+        image = (image - self.mean) / self.std
+        padded = [math.ceil(side / self.stride) * self.stride for side in (height, width)]
+        # Zero after normalisation is the mean colour.
+        scores = self.net(F.pad(image, (0, padded[1] - width, 0, padded[0] - height)))
+        if list(scores.shape[2:]) != padded:
+            scores = F.interpolate(scores, size=padded, mode="bilinear", align_corners=False)
+        return scores[:, :, :height, :width]
+
+
+def _below_net(tap: Tap | str) -> Tap:
+    tap = Tap(tap) if isinstance(tap, str) else tap
+    return tap._replace(path=f"net.{tap.path}")
