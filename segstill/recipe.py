@@ -103,7 +103,7 @@ class Recipe:
     """Largest gradient norm; None does not clip."""
     ema: float | None = None
     """Decay of an exponential moving average of the student, which is then evaluated and shipped; None for none."""
-    precision: Literal["fast", "fp32", "bf16", "fp16"] = "fast"
+    precision: Literal["fast", "fp32", "bf16"] = "fast"
     """`fast` is bf16 where the hardware computes in it, else fp32."""
     channels_last: bool = True
     evaluate_every: int = 1

@@ -23,7 +23,7 @@ class Tap(NamedTuple):
     """Dotted path of a module inside the model."""
     read: Literal["output", "input"] = "output"
     """`input` reads what enters the module: for an activation, the pre-activation feature."""
-    index: int | None = None
+    index: int | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
     """Which one to take when the module returns (or takes) a list of tensors."""
 
 

@@ -30,6 +30,9 @@ class Segmenter(nn.Module):
             fit; "" when there is none.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         net: nn.Module,

@@ -1,0 +1,41 @@
+"""segstill makes small semantic-segmentation networks good, and ships them.
+
+The parts that work in anybody's own loop:
+
+    from segstill import Segmenter, TermSpec, build_learner
+    from segstill.losses import attnfd, icsd, pixel_kd
+"""
+
+import os
+from importlib.metadata import version
+
+# Threads that spin while they wait take the cores from the processes that read images: five times slower on two cores.
+# OpenMP reads this once, so it must come before torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from .batch import IGNORE, Batch  # noqa: E402
+from .build import build_learner, build_model, load
+from .learner import Learner, Term
+from .models.segmenter import Segmenter
+from .recipe import DataSpec, ModelSpec, Recipe, TermSpec
+from .taps import Tap, Tapped
+
+__version__ = version("segstill")
+
+__all__ = [
+    "IGNORE",
+    "Batch",
+    "DataSpec",
+    "Learner",
+    "ModelSpec",
+    "Recipe",
+    "Segmenter",
+    "Tap",
+    "Tapped",
+    "Term",
+    "TermSpec",
+    "__version__",
+    "build_learner",
+    "build_model",
+    "load",
+]

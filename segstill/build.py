@@ -1,0 +1,177 @@
+"""Names become objects: the only place that turns a recipe, a run or a file into networks, losses and data."""
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch.optim import Optimizer
+
+from .checkpoint import load_exactly, read_about, read_weights
+from .data import Images, Joined, limit_labels, open_dataset
+from .data.dataset import SegmentationDataset
+from .learner import Learner, Term
+from .losses import LOSSES
+from .losses.loss import Loss
+from .models import MODELS
+from .models.segmenter import Segmenter
+from .models.weights import load_weights
+from .optim import make_optimizer
+from .recipe import DataSpec, ModelSpec, Recipe, TermSpec, from_json
+from .recipes import RECIPES
+from .taps import feature_channels
+
+Entry = TypeVar("Entry")
+Say = Callable[[str], None]
+
+
+def find(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+    """Look a name up.
+
+    Raises:
+        ValueError: it is not there; the nearest names are suggested.
+    """
+    if name not in table:
+        near = get_close_matches(name, table, n=3) or sorted(table)
+        raise ValueError(f"there is no {what} {name!r}; did you mean one of {near}? (segstill list shows all)")
+    return table[name]
+
+
+def build_recipe(name: str) -> Recipe:
+    """Return the recipe of that name, or read one from a `.json` file."""
+    if name.endswith(".json"):
+        if not Path(name).is_file():
+            raise FileNotFoundError(f"there is no recipe file {name}; segstill list shows the recipes by name")
+        return from_json(Path(name).read_text())
+    return find(RECIPES, name, "recipe")()
+
+
+def build_training_data(spec: DataSpec) -> tuple[SegmentationDataset, SegmentationDataset | None]:
+    """Open the labelled training images, and the unlabelled ones if there are any."""
+    labelled, others = open_dataset(spec, "train"), []
+    if spec.labelled is not None:
+        labelled, rest = limit_labels(labelled, spec.labelled)
+        others += [rest] if len(rest) else []
+    if spec.unlabelled:
+        others.append(Images(spec.unlabelled))
+    return labelled, Joined(others) if others else None
+
+
+def build_model(spec: ModelSpec, classes: int, say: Say = print) -> Segmenter:
+    """Build a network and load its weights; `say` is told what was loaded and what did not fit."""
+    builder = find(MODELS, spec.name, "model")
+    imagenet = spec.weights == "imagenet"
+    model = builder(classes, mean=spec.mean, std=spec.std, pretrained="imagenet" if imagenet else None, **spec.args)
+    if spec.weights and not imagenet:
+        say(str(load_weights(model, Path(spec.weights))))
+    return model
+
+
+def build_learner(
+    student: Segmenter,
+    terms: Mapping[str, TermSpec],
+    teacher: Segmenter | None = None,
+    *,
+    probe: tuple[int, int] = (64, 64),
+) -> Learner:
+    """Pair a student (and a teacher) with losses; their channel counts are measured by one small forward pass.
+
+    Args:
+        student: the network that learns.
+        terms: name -> weight, ramp and arguments of a loss; a name is that of the loss unless the term says another.
+        teacher: needed by distillation terms.
+        probe: height and width of the image used for measuring.
+
+    Raises:
+        ValueError: an unknown loss, argument or tap, no teacher, or other classes.
+    """
+    everything = {"logits": (student.classes, teacher.classes if teacher else student.classes)}
+    shared = [tap for tap in student.taps if teacher is None or tap in teacher.taps]
+    image = torch.zeros(2, 3, *probe, device=next(student.parameters()).device)
+    mine = feature_channels(student, {tap: student.taps[tap] for tap in shared}, image)
+    theirs = feature_channels(teacher, {tap: teacher.taps[tap] for tap in shared}, image) if teacher else mine
+    channels = everything | {tap: (mine[tap], theirs[tap]) for tap in shared}
+    return Learner(
+        student,
+        {name: Term(_build_loss(term.loss or name, channels, term.args), term.weight, term.ramp) for name, term in terms.items()},
+        teacher,
+    )
+
+
+def _build_loss(name: str, channels: Mapping[str, tuple[int, int]], args: Mapping[str, Any]) -> Loss:
+    kind = find(LOSSES, name, "loss")
+    try:
+        return kind(channels, **args)
+    except TypeError as error:
+        raise ValueError(f"loss {name!r} does not take these arguments: {error}") from error
+
+
+def build_optimizer(recipe: Recipe, learner: Learner) -> Optimizer:
+    """Build the optimizer of a learner: its student's encoder at the low rate, all else that is trainable at the high."""
+    student = learner.student
+    encoder = list(student.get_submodule(student.encoder).parameters()) if student.encoder else []
+    known = {id(parameter) for parameter in encoder}
+    return make_optimizer(
+        [p for p in encoder if p.requires_grad],
+        [p for p in learner.parameters() if p.requires_grad and id(p) not in known],
+        name=recipe.optimizer,
+        lr=recipe.lr,
+        head_lr_factor=recipe.head_lr_factor,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+class Saved(NamedTuple):
+    """A student that was trained, as found in a run folder or in a checkpoint file."""
+
+    model: Segmenter
+    recipe: Recipe | None
+    classes: tuple[str, ...]
+    file: Path
+
+
+def load(path: str | Path, spec: ModelSpec | None = None, *, classes: int | None = None, say: Say = print) -> Saved:
+    """Load the student of a run folder (its best checkpoint) or of a checkpoint file, in eval mode.
+
+    Args:
+        path: a run folder, a checkpoint of segstill, or a plain file of weights.
+        spec: the network; needed for a plain file of weights only.
+        classes: K; needed for a plain file of weights only.
+        say: is told what a plain file of weights filled and what did not fit.
+
+    Raises:
+        FileNotFoundError: nothing there, or a run without a checkpoint yet.
+        ValueError: a damaged file, weights of another model, or a plain file without `spec`.
+    """
+    file = checkpoint_file(Path(path))
+    about = read_about(file) if file.suffix == ".safetensors" else {}
+    if "recipe" in about:
+        recipe, names = from_json(about["recipe"]), tuple(about["classes"])
+        model = find(MODELS, recipe.student.name, "model")(
+            len(names), mean=recipe.student.mean, std=recipe.student.std, pretrained=None, **recipe.student.args
+        )
+        load_exactly(model, read_weights(file), file)
+        return Saved(model.eval(), recipe, names, file)
+    if spec is None or classes is None:
+        raise ValueError(
+            f"{file} holds weights but does not say of which network: give the run folder or a checkpoint of segstill, "
+            "or name the network (--teacher-model.name NAME ...)"
+        )
+    model = build_model(ModelSpec(name=spec.name, mean=spec.mean, std=spec.std, args=spec.args), classes, say)
+    say(str(load_weights(model, file)))
+    return Saved(model.eval(), None, (), file)
+
+
+def checkpoint_file(path: Path) -> Path:
+    """Return the file of weights that `path` means: itself, or the best (else the last) checkpoint of a run folder."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no run folder or checkpoint {path}; train one with segstill train")
+    for name in ("best.safetensors", "last.safetensors"):
+        if (path / name).is_file():
+            return path / name
+    raise FileNotFoundError(f"the run {path} has no checkpoint yet: let it train (segstill train ... --resume) first")

@@ -1,0 +1,48 @@
+"""The main job on drawn scenes: a teacher, the student alone, and the student taught by three methods."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .recipe import Recipe
+from .recipes import RECIPES
+from .report import RunView, write_report
+from .run import read_recipe
+from .train import train
+
+STUDENTS = ("demo_student", "demo_kd", "demo_aicsd", "demo_attnfd")
+
+
+def run_demo(
+    folder: Path,
+    *,
+    seed: int = 0,
+    watch: Callable[[dict[str, Any]], None] = lambda record: None,
+    say: Callable[[str], None] = print,
+) -> tuple[RunView, ...]:
+    """Train teacher and students into `folder`, write `report.html` there, and return the rows of its table.
+
+    Runs that are there and finished are not trained again; one that was interrupted continues.
+
+    Raises:
+        FileExistsError: the folder holds something else.
+        ValueError: it holds a demo of another seed or version.
+    """
+    teacher = folder / "demo_teacher"
+    _train_once(dataclasses.replace(RECIPES["demo_teacher"](), seed=seed), teacher, watch, say)
+    runs = []
+    for name in STUDENTS:
+        recipe = dataclasses.replace(RECIPES[name](), seed=seed)
+        if len(recipe.terms) > 1:
+            recipe = dataclasses.replace(recipe, teacher=str(teacher))
+        runs.append(folder / name)
+        _train_once(recipe, folder / name, watch, say)
+    return write_report(runs, folder / "report.html", title="segstill demo: drawn scenes", say=say)
+
+
+def _train_once(recipe: Recipe, run: Path, watch: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> None:
+    if (run / "metrics.json").is_file() and read_recipe(run) == recipe:
+        say(f"{recipe.name}: already trained in {run}")
+        return
+    train(recipe, run, resume=(run / "recipe.json").is_file(), watch=watch, say=say)

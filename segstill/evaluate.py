@@ -1,0 +1,106 @@
+"""Score a network on a data set: every image once, at the label's full resolution, one confusion matrix for the set."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from .data import evaluation_loader
+from .data.dataset import SegmentationDataset
+from .metrics import Scores
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    image: Tensor,
+    size: tuple[int, int],
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+) -> Tensor:
+    """Return class scores at a given size: logits, or mean probabilities when there are several views of the image.
+
+    Args:
+        model: maps images to logits; used in the mode it is in.
+        image: (N, 3, h, w), uint8 or float in [0, 1].
+        size: H and W of the result.
+        scales: factors by which the image is enlarged; their probabilities are averaged.
+        flip: average with the mirrored image too.
+
+    Returns:
+        (N, K, H, W).
+    """
+    if tuple(scales) == (1.0,) and not flip:
+        return _resize(model(image).float(), size)
+    total = torch.zeros(())
+    for scale in scales:
+        view = image if image.is_floating_point() else image.float() / 255
+        if scale != 1:
+            view = _resize(view, (round(image.shape[2] * scale), round(image.shape[3] * scale)))
+        for mirrored in (False, True) if flip else (False,):
+            logits = model(view.flip(3) if mirrored else view).float()
+            probabilities = _resize(logits.flip(3) if mirrored else logits, size).softmax(1)
+            total = total.to(probabilities) + probabilities
+    return total / (len(scales) * (2 if flip else 1))
+
+
+def evaluate(
+    student: nn.Module,
+    dataset: SegmentationDataset,
+    *,
+    longest_side: int | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    teacher: nn.Module | None = None,
+    boundary: bool = True,
+    workers: int = 0,
+    accelerator: Accelerator | None = None,
+) -> dict[str, Any]:
+    """Score a network; it is left in eval mode.
+
+    Args:
+        student: maps images to logits.
+        dataset: images with masks.
+        longest_side: images are shrunk to it before they are predicted; predictions are enlarged to the label again.
+        scales: as for `predict`.
+        flip: as for `predict`.
+        teacher: adds `teacher_agreement`, the share of labelled pixels where both predict the same class.
+        boundary: adds `boundary_f1`, which costs more than all other scores together.
+        workers: processes that read images.
+        accelerator: spreads the images over its processes; all get the scores of the whole set.
+
+    Returns:
+        Fractions in [0, 1]; see `Scores.result`.
+    """
+    accelerator = accelerator or Accelerator()
+    device = accelerator.device
+    student.eval().to(device)
+    scores = Scores(len(dataset.classes), boundary=boundary)
+    loader = evaluation_loader(
+        dataset,
+        longest_side=longest_side,
+        workers=workers,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )
+    for index, batch in loader:
+        if "mask" not in batch:
+            raise ValueError(f"image {dataset.name(index)!r} has no mask: only images with masks can be scored")
+        image, mask = batch["image"].to(device), batch["mask"].to(device)
+        size = (mask.shape[1], mask.shape[2])
+        prediction = predict(student, image, size, scales=scales, flip=flip).argmax(1)
+        theirs = predict(teacher, image, size, scales=scales, flip=flip).argmax(1) if teacher else None
+        scores.update(prediction, mask, theirs)
+    summed: Any = accelerator.reduce(scores.state().to(device), "sum")
+    scores.load(summed)
+    return scores.result(dataset.classes)
+
+
+def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(image.shape[2:]) == size:
+        return image
+    return F.interpolate(image, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,62 @@
+"""Show a run while it trains: a live bar in a terminal, plain lines elsewhere."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Watcher:
+    """Takes the records of a training log; use it in a `with` block.
+
+    Args:
+        console: where to show them.
+        every: seconds between plain lines.
+    """
+
+    def __init__(self, console: Console, *, every: float = 10.0):
+        self.console, self.every = console, every
+        self._miou = ""
+        self._shown = self._began = time.perf_counter()
+        self._first_step = 0
+        self._bar = None
+        if console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=console)
+            self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> "Watcher":
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence above the bar."""
+        self.console.print(sentence, markup=False, highlight=False)
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        """Show a record of the log."""
+        if record["kind"] == "evaluation":
+            self._miou = f"  val mIoU {record['miou']:.4f}"
+            if not self._bar:
+                self.say(f"  epoch {record['epoch']:.0f}:{self._miou}  pixel accuracy {record['pixel_accuracy']:.4f}")
+            return
+        if record["step"] == 1 or record["step"] < self._first_step:
+            self._began, self._first_step = time.perf_counter(), record["step"]
+        text = f"loss {record['total']:.3f}  {record['images_per_second']:.1f} images/s{self._miou}"
+        if self._bar:
+            self._bar.update(self._task, completed=record["step"], total=record["steps"], description=text)
+        elif time.perf_counter() - self._shown > self.every:
+            self._shown = time.perf_counter()
+            done = max(record["step"] - self._first_step, 1)
+            left = (self._shown - self._began) / done * (record["steps"] - record["step"])
+            self.say(f"  step {record['step']} of {record['steps']}  {text}  {_minutes(left)} left")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,20 @@
+"""A method is a set of terms: what turns the recipe of a student alone into a distillation recipe."""
+
+from dataclasses import replace
+
+from ..recipe import Recipe, TermSpec
+
+METHODS: dict[str, dict[str, TermSpec]] = {
+    "kd": {"cross_entropy": TermSpec(), "pixel_kd": TermSpec()},
+    "aicsd": {
+        "cross_entropy": TermSpec(ramp="up"),
+        "icsd": TermSpec(ramp="up"),
+        "pixel_kd": TermSpec(ramp="down"),
+    },
+    "attnfd": {"cross_entropy": TermSpec(), "attnfd": TermSpec(weight=2.0)},
+}
+
+
+def distilled(student: Recipe, method: str) -> Recipe:
+    """Return the recipe of a student (named `..._student`), taught by a method of `METHODS`; all else stays equal."""
+    return replace(student, name=student.name.replace("student", method), terms=METHODS[method])

@@ -1,0 +1,115 @@
+"""Write one HTML page about some runs: everything inside it, nothing loaded from anywhere."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from . import sections
+from .table import scores
+from .view import PageView, RunView
+
+LARGEST = 10_000_000
+"""Bytes of a page that a browser and a mail still take well."""
+HERE = Path(__file__).parent
+SECTIONS = {
+    "scores": ("Scores", scores),
+    "training": ("Training", sections.training),
+    "classes": ("IoU of every class, %", sections.classes),
+    "examples": ("Examples", sections.examples),
+    "similarity": ("Similarity between classes", sections.similarity),
+    "attention": ("Attention", sections.attention),
+    "repeat": ("Repeat it", sections.repeat),
+}
+
+
+def write_page(path: Path, page: PageView) -> None:
+    """Write the page; a file that is already there is replaced only once the new one is complete.
+
+    Args:
+        path: where to; its folder is created.
+        page: what to show.
+
+    Raises:
+        ValueError: the page would be larger than 10 MB.
+    """
+    text = render(page).encode()
+    if len(text) > LARGEST:
+        raise ValueError(
+            f"the page has {len(text) / 1e6:.1f} MB with {len(page.examples)} examples and {len(page.runs)} runs, "
+            f"expected at most {LARGEST / 1e6:.0f} MB: show fewer examples"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text)
+        os.chmod(unfinished, 0o644)  # mkstemp makes it private
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+
+
+def render(page: PageView) -> str:
+    """Return the page as HTML."""
+    parts = {key: (heading, draw(page)) for key, (heading, draw) in SECTIONS.items()}
+    parts = {key: part for key, part in parts.items() if part[1]}
+    links = "".join(f'<li><a href="#{key}">{_short(heading)}</a></li>' for key, (heading, _) in parts.items())
+    body = "".join(
+        f'<section id="{key}" aria-labelledby="{key}-heading"><h2 id="{key}-heading">{heading}</h2>{html}</section>'
+        for key, (heading, html) in parts.items()
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(page.title)}</title><style>{(HERE / 'page.css').read_text()}</style></head><body>"
+        f'<header><h1>{escape(page.title)}</h1><p class="lead">{escape(page.summary or summarise(page.runs))}</p>'
+        f'<nav aria-label="Contents"><ul>{links}</ul></nav></header><main>{body}</main>'
+        "<footer>Written by segstill. The page is complete in itself and loads nothing.</footer>"
+        '<dialog aria-label="Enlarged picture"><img alt=""><form method="dialog"><output></output>'
+        '<span class="keys"><kbd>←</kbd> <kbd>→</kbd> next run, <kbd>↑</kbd> <kbd>↓</kbd> prediction and errors</span>'
+        "<button>Close</button></form></dialog>"
+        f"<script>{(HERE / 'page.js').read_text()}</script></body></html>"
+    )
+
+
+def summarise(runs: Sequence[RunView]) -> str:
+    """Say in plain words what the runs show."""
+    first = {role: next((run for run in runs if run.role == role), None) for role in ("teacher", "baseline")}
+    teacher, baseline = first["teacher"], first["baseline"]
+    distilled = sorted((run for run in runs if run.role == "distilled"), key=_miou, reverse=True)
+    said = []
+    if teacher:
+        said.append(f"The teacher, {teacher.name}, reaches {_told(teacher)}.")
+    if baseline:
+        said.append(f"The student alone, {baseline.name}, reaches {_told(baseline)}.")
+    if distilled:
+        best = distilled[0]
+        which = "The distilled student" if len(distilled) == 1 else f"The best of {len(distilled)} distilled students"
+        sentence = f"{which}, {best.name}, reaches {_told(best)}"
+        if baseline:
+            gain = 100 * (_miou(best) - _miou(baseline))
+            sentence += f", {abs(gain):.1f} points {'more' if gain >= 0 else 'less'} than the student alone"
+            if best.gap_closed is not None and gain >= 0:
+                sentence += f", which closes {100 * best.gap_closed:.0f} % of the gap to the teacher"
+        said.append(sentence + ".")
+    seeds = {run.seeds for run in runs if run.role != "teacher"}
+    if len(runs) > 1 and seeds == {1}:
+        said.append("Every score comes from a single run, so small differences may be chance.")
+    elif len(seeds) == 1 and seeds != {1}:
+        said.append(f"Scores of students are means over {seeds.pop()} runs.")
+    return " ".join(said)
+
+
+def _miou(run: RunView) -> float:
+    return run.scores["miou"]
+
+
+def _told(run: RunView) -> str:
+    return f"{100 * _miou(run):.1f} % mIoU with {run.parameters / 1e6:.2f} million parameters"
+
+
+def _short(heading: str) -> str:
+    return {"IoU of every class, %": "Classes", "Similarity between classes": "Similarity"}.get(heading, heading)

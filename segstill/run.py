@@ -1,0 +1,190 @@
+"""The run folder: recipe, environment, log, scores, the shipped student, and the state from which a run continues."""
+
+import dataclasses
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from .checkpoint import read_about, read_state, save_state, save_weights, write
+from .recipe import Recipe, from_json, to_json
+
+Record = dict[str, Any]
+
+
+class RunFolder:
+    """Writes a run; every file is whole at any moment, and a kill loses no more than the steps since the last save.
+
+    Everything needed to continue is in one file, `state.pt`: there is no moment at which two files disagree.
+
+    Args:
+        path: the folder; created here.
+        recipe: what is run.
+        classes: class names, which go into the checkpoints.
+        resume: continue the run that is there.
+        writes: false in the processes that only compute.
+
+    Raises:
+        FileExistsError: the folder is not empty and `resume` is false.
+        FileNotFoundError: `resume`, and there is no run.
+        ValueError: `resume`, and the run that is there has another recipe.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, classes: tuple[str, ...], *, resume: bool, writes: bool = True):
+        self.path, self.recipe, self.classes, self.writes = path, recipe, classes, writes
+        self._log = None
+        if resume:
+            _same_recipe(path, recipe)
+        elif writes:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise FileExistsError(
+                    f"{path} exists already: add --resume to continue that run, or choose another folder with --run"
+                )
+            path.mkdir(parents=True, exist_ok=True)
+            write(path / "recipe.json", to_json(recipe))
+            write(path / "env.json", json.dumps(environment(), indent=2))
+
+    def restore(self, learner: nn.Module, optimizer: Optimizer, ema: nn.Module | None) -> Record:
+        """Load the state into the three and return the rest of it: step, best, scores, seconds.
+
+        Log lines that are younger than the state are dropped: their steps will be run again.
+        """
+        file = self.path / "state.pt"
+        state = read_state(file) if file.is_file() else {"step": 0, "best": -1.0, "scores": {}, "seconds": 0.0}
+        if "learner" in state:
+            learner.load_state_dict(state["learner"])
+            optimizer.load_state_dict(state["optimizer"])
+            if ema:
+                ema.load_state_dict(state["ema"])
+        if self.writes and (log := self.path / "log.jsonl").is_file():
+            kept = [record for record in read_log(self.path) if record["step"] <= state["step"]]
+            write(log, "".join(json.dumps(record) + "\n" for record in kept))
+        return state
+
+    def save(
+        self, learner: nn.Module, optimizer: Optimizer, ema: nn.Module | None, shipped: nn.Module, rest: Record
+    ) -> None:
+        """Save the state and the student as it is now; `rest` holds step, best, scores and seconds."""
+        if not self.writes:
+            return
+        parts = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict()}
+        save_state(self.path / "state.pt", rest | parts | ({"ema": ema.state_dict()} if ema else {}))
+        self.save_student("last", shipped, rest["step"], rest["scores"])
+
+    def save_student(self, which: str, student: nn.Module, step: int, scores: Record) -> None:
+        """Save the student alone as `last` or `best`, with everything that is needed to build it again."""
+        if self.writes:
+            about = {"segstill": version("segstill"), "recipe": to_json(self.recipe), "classes": self.classes}
+            save_weights(self.path / f"{which}.safetensors", student, about | {"step": step, "scores": scores})
+
+    def log(self, record: Record, watch: Callable[[Record], None]) -> None:
+        """Append a line to log.jsonl, and show it."""
+        if self.writes:
+            self._log = self._log or (self.path / "log.jsonl").open("a", buffering=1)
+            self._log.write(json.dumps(record) + "\n")
+            watch(record)
+
+    def finish(self, scores: Record, seconds: float) -> None:
+        """Write metrics.json: the scores of the last and of the best student, and what the run took."""
+        if not self.writes:
+            return
+        best = read_about(self.path / "best.safetensors")
+        metrics = {
+            "split": "val",
+            "last": scores,
+            "best": best["scores"],
+            "best_step": best["step"],
+            "seconds": seconds,
+            "seconds_per_epoch": seconds / self.recipe.epochs,
+        }
+        write(self.path / "metrics.json", json.dumps(metrics, indent=2))
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log:
+            self._log.close()
+            self._log = None
+
+    @property
+    def last_good(self) -> str:
+        """The last checkpoint, in words."""
+        file = self.path / "last.safetensors"
+        return f"{file} (step {read_about(file)['step']})" if file.is_file() else "none yet"
+
+
+def read_log(run: Path) -> list[Record]:
+    """Return the records of log.jsonl; a last line that a kill cut off is left out."""
+    records = []
+    lines = (run / "log.jsonl").read_text().splitlines() if (run / "log.jsonl").is_file() else []
+    for number, line in enumerate(lines):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines) - 1:
+                raise ValueError(f"{run / 'log.jsonl'} line {number + 1} is damaged: {error}") from error
+    return records
+
+
+def read_recipe(run: Path) -> Recipe:
+    """Return the recipe of a run folder."""
+    if not (run / "recipe.json").is_file():
+        raise FileNotFoundError(f"there is no run in {run} (no recipe.json); start one without --resume")
+    return from_json((run / "recipe.json").read_text())
+
+
+def environment() -> Record:
+    """Describe where a run happens: versions, hardware, command, date."""
+    packages = ("segstill", "torch", "torchvision", "timm", "segmentation-models-pytorch", "accelerate", "numpy")
+    return {
+        "command": " ".join(["segstill", *sys.argv[1:]]),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu_threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+@contextmanager
+def interruption() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C (or SIGTERM) into an event that a loop looks at between steps; the second one kills."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: object) -> None:  # noqa: ARG001 (what a handler is given)
+        event.set()
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _same_recipe(run: Path, recipe: Recipe) -> None:
+    there, now = (dataclasses.asdict(r) for r in (read_recipe(run), recipe))
+    other = [name for name in now if there[name] != now[name]]
+    if other:
+        pairs = "; ".join(f"{name}: {there[name]} there, {now[name]} now" for name in other)
+        raise ValueError(f"{run} was started with another recipe ({pairs}): give the same fields, or another --run")

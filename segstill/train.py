@@ -1,0 +1,169 @@
+"""The training loop, and the run folder it writes.
+
+    segstill train camvid_small_aicsd --data.root DIR --teacher runs/camvid_small_teacher
+
+A run folder holds recipe.json, env.json, log.jsonl (a line per step and per evaluation), metrics.json, the student as
+last.safetensors and best.safetensors, and state.pt, from which the run continues.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from .build import build_learner, build_model, build_optimizer, build_training_data, load
+from .data import open_dataset, training_loader
+from .evaluate import evaluate
+from .optim import averaged, computes_in_bf16, set_learning_rate
+from .recipe import Recipe
+from .run import Record, RunFolder, interruption
+
+
+class Diverged(RuntimeError):
+    """A loss is not finite."""
+
+
+def train(
+    recipe: Recipe,
+    run: Path,
+    *,
+    resume: bool = False,
+    watch: Callable[[Record], None] = lambda record: None,
+    say: Callable[[str], None] = print,
+) -> Record:
+    """Train the recipe's student and return the final scores.
+
+    Args:
+        recipe: what to run.
+        run: folder to write; it must not exist unless `resume`.
+        resume: continue from the last checkpoint in `run`; the loss curve is that of an uninterrupted run.
+        watch: is given every record of log.jsonl as it is written.
+        say: is told what happens, in sentences.
+
+    Raises:
+        ValueError: a recipe that cannot run: data, teacher, taps, classes.
+        FileExistsError: `run` holds a run already and `resume` is false.
+        Diverged: a loss is not finite; names the term, the step and the last good checkpoint.
+        KeyboardInterrupt: interrupted; the state was saved and `resume` continues.
+    """
+    torch.manual_seed(recipe.seed)
+    accelerator = Accelerator()
+    device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
+    say = say if accelerator.is_main_process else lambda sentence: None
+
+    # Everything that can be wrong is built before the first file is written.
+    labelled, unlabelled = build_training_data(recipe.data)
+    validation = open_dataset(recipe.data, "val")
+    classes = len(labelled.classes)
+    student = build_model(recipe.student, classes, say)
+    teacher = load(recipe.teacher, recipe.teacher_model, classes=classes, say=say).model if recipe.teacher else None
+    learner = build_learner(student, recipe.terms, teacher)
+    learner.to(device=device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+    ema = averaged(student, recipe.ema) if recipe.ema else None
+    shipped: nn.Module = ema.module if ema else student
+    optimizer = build_optimizer(recipe, learner)
+    precision = recipe.precision if recipe.precision != "fast" else "bf16" if computes_in_bf16(device) else "fp32"
+    unlabelled = unlabelled if learner.teacher else None  # only distillation can use them
+    steps_per_epoch = math.ceil(len(labelled) / recipe.batch_size)
+    steps = recipe.epochs * steps_per_epoch
+
+    folder = RunFolder(run, recipe, labelled.classes, resume=resume, writes=accelerator.is_main_process)
+    accelerator.wait_for_everyone()
+    state = {"step": 0, "best": -1.0, "scores": {}, "seconds": 0.0}
+    if resume:
+        state = folder.restore(learner, optimizer, ema)
+    step, best, scores = state["step"], state["best"], state["scores"]
+    loader = training_loader(
+        labelled,
+        unlabelled,
+        recipe.data,
+        batch_size=recipe.batch_size,
+        steps=steps,
+        first_step=step,
+        seed=recipe.seed,
+        rank=rank,
+        world_size=processes,
+    )
+    if processes > 1 and device.type == "cuda":  # torch has no synchronised batch norm on the CPU
+        nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+    prepared = accelerator.prepare(learner)
+    say(
+        f"{recipe.name}: {len(labelled)} labelled{f' + {len(unlabelled)} unlabelled' if unlabelled else ''} images, "
+        f"{steps} steps in {recipe.epochs} epochs, {precision} on {processes} x {device.type}, from step {step}"
+    )
+
+    prepared.train()
+    with interruption() as interrupted:
+        began = time.perf_counter()
+        started = began - state["seconds"]
+        for batch in loader:
+            progress = step / steps
+            lr = set_learning_rate(optimizer, progress, recipe.power)
+            torch.manual_seed(hash((recipe.seed, step, rank)))  # dropout of a resumed run equals that of this one
+            batch = send_to_device(batch, device, non_blocking=True)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                losses: dict[str, Tensor] = prepared(batch, progress)
+            values = _everywhere(accelerator, losses)
+            for name, value in values.items():
+                if not math.isfinite(value):
+                    raise Diverged(
+                        f"the loss {name!r} is {value} at step {step}; the last good checkpoint is {folder.last_good}. "
+                        "Lower --lr or the weight of that term, or clip gradients (--clip 1.0)"
+                    )
+            accelerator.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
+            if recipe.clip:
+                clip_grad_norm_(prepared.parameters(), recipe.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if ema:
+                ema.update_parameters(student)
+            step += 1
+
+            seconds, began = time.perf_counter() - began, time.perf_counter()
+            record = {"kind": "step", "step": step, "steps": steps, "epoch": step / steps_per_epoch, "lr": lr}
+            record |= {"total": sum(values.values()), "losses": values, "seconds": seconds}
+            record |= {"images_per_second": batch["image"].shape[0] * processes / seconds}
+            record |= {"memory_mb": torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None}
+            folder.log(record, watch)
+
+            finished = step == steps
+            evaluating = finished or step % (steps_per_epoch * recipe.evaluate_every) == 0
+            if evaluating:
+                scores = evaluate(
+                    shipped,
+                    validation,
+                    longest_side=recipe.data.longest_side,
+                    workers=recipe.data.workers,
+                    teacher=learner.teacher if finished else None,
+                    boundary=finished,
+                    accelerator=accelerator,
+                )
+                prepared.train()
+                folder.log({"kind": "evaluation", "step": step, "epoch": step / steps_per_epoch, **scores}, watch)
+                if scores["miou"] > best:
+                    best = scores["miou"]
+                    folder.save_student("best", shipped, step, scores)
+            if evaluating or interrupted.is_set():
+                rest_of_state = {"step": step, "best": best, "scores": scores, "seconds": time.perf_counter() - started}
+                folder.save(learner, optimizer, ema, shipped, rest_of_state)
+                began = time.perf_counter()
+            if interrupted.is_set() and not finished:
+                folder.close()
+                raise KeyboardInterrupt(f"stopped after step {step}: the same command with --resume continues")
+    folder.finish(scores, time.perf_counter() - started)
+    folder.close()
+    accelerator.wait_for_everyone()
+    return scores
+
+
+def _everywhere(accelerator: Accelerator, losses: dict[str, Tensor]) -> dict[str, float]:
+    """Return every loss averaged over processes: all see the same values, so all stop together."""
+    values: Any = accelerator.reduce(torch.stack([loss.detach().float() for loss in losses.values()]), "mean")
+    return dict(zip(losses, values.tolist(), strict=True))

@@ -1,0 +1,28 @@
+"""Numbers of the published codes: small excerpts that are always there, and the complete files where they are."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..conftest import GOLDEN, SHARED
+
+every_source = pytest.mark.parametrize("source", ["excerpt", "complete"])
+
+
+def read(source: str, name: str) -> dict[str, Tensor]:
+    """The tensors of a complete file, or of its excerpts together."""
+    folder, pattern = (
+        (GOLDEN, f"{name}*.safetensors") if source == "excerpt" else (SHARED / "golden", f"{name}.safetensors")
+    )
+    paths = sorted(folder.glob(pattern))
+    if not paths and source == "complete":
+        pytest.skip(f"the complete golden file {name} is not in {folder}")
+    return {key: value for path in paths for key, value in load_file(path).items()}
+
+
+def assert_close_to_golden(actual: Tensor, expected: Tensor, share_of_maximum: float = 1e-5) -> None:
+    torch.testing.assert_close(
+        actual.reshape(expected.shape), expected, rtol=1e-4, atol=share_of_maximum * float(expected.abs().max())
+    )
+    assert float((actual.reshape(expected.shape) - expected).abs().max() / expected.abs().max()) <= share_of_maximum

@@ -1,0 +1,118 @@
+"""Pre-activation taps are found without knowing the network."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from segstill.models.publish import publish_taps
+from segstill.taps import Tap, Tapped
+
+
+class Net(nn.Module):
+    """An encoder whose last feature is made by `last`, and a head."""
+
+    def __init__(self, last, head=None):
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+        self.last = last if isinstance(last, nn.Module) else None
+        self.function = last
+        self.head = head or nn.Conv2d(4, 2, 1)
+        self.body = nn.Identity()
+
+    def forward(self, image):
+        feature = self.conv(image)
+        return self.head(self.body((self.last or self.function)(feature)))
+
+
+@pytest.fixture
+def image():
+    return torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.LeakyReLU])
+@pytest.mark.parametrize("inplace", [True, False])
+def test_an_activation_is_found_and_no_longer_overwrites(activation, inplace, image):
+    net = Net(activation(inplace=inplace))
+    expected = copy.deepcopy(net).eval()(image)
+    taps = publish_taps(net, {"body": "body"}, image)
+    assert taps == {"body": Tap("body"), "body_pre": Tap("last", read="input")}
+    features = Tapped(net.eval(), taps)(image)
+    assert torch.equal(features["logits"], expected)
+    assert torch.equal(activation()(features["body_pre"]), features["body"])
+
+
+def test_an_activation_of_timm_is_found(image):
+    from timm.layers import HardSwish
+
+    assert publish_taps(Net(HardSwish(inplace=True)), {"body": "body"}, image)["body_pre"] == Tap("last", read="input")
+
+
+def test_a_feature_that_nothing_activated_is_its_own_pre(image):
+    taps = publish_taps(Net(nn.Conv2d(4, 4, 1)), {"body": "body"}, image)
+    assert taps["body_pre"] == taps["body"] == Tap("body")
+
+
+@pytest.mark.parametrize("function", [F.relu, F.relu6, F.gelu, F.silu, F.hardswish, torch.tanh, lambda x: x.clamp(0)])
+def test_a_feature_that_a_function_activated_has_no_pre(function, image):
+    with torch.no_grad():  # a builder may be called in there
+        assert set(publish_taps(Net(function), {"body": "body"}, image)) == {"body"}
+
+
+def test_the_last_of_several_runs_counts(image):
+    relu = nn.ReLU(inplace=True)
+
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu = relu
+            self.middle, self.final = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, feature):
+            return self.relu(feature + self.final(self.relu(self.middle(feature))))
+
+    net = Net(Shared())
+    taps = publish_taps(net, {"body": "body"}, image)
+    features = Tapped(net, taps)(image)
+    assert (features["body_pre"] < 0).any()
+    assert torch.equal(features["body_pre"].relu(), features["body"])
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_a_feature_after_dropout_is_read_before_it(inplace, image):
+    net = Net(nn.Sequential(nn.ReLU(), nn.Dropout2d(0.5, inplace=inplace), nn.Dropout(0.5, inplace=inplace)))
+    taps = publish_taps(net, {"body": "body"}, image)
+    assert taps == {"body": Tap("last.1", read="input"), "body_pre": Tap("last.0", read="input")}
+    features = Tapped(net.train(), taps)(image)
+    assert torch.equal(features["body_pre"].relu(), features["body"])
+
+
+def test_an_activation_that_would_overwrite_a_feature_afterwards_no_longer_does(image):
+    net = Net(nn.Conv2d(4, 4, 1), head=nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(4, 2, 1), nn.ReLU(inplace=True)))
+    taps = publish_taps(net, {"body": "body"}, image)
+    assert (Tapped(net, taps)(image)["body"] < 0).any()
+    assert net.head[0].inplace is False
+    assert net.head[2].inplace is True  # touches no published feature: saves memory as before
+
+
+def test_the_network_is_left_as_it_was(image):
+    net = Net(nn.ReLU(inplace=True))
+    net.conv[1].eval()
+    state, modes = copy.deepcopy(net.state_dict()), [module.training for module in net.modules()]
+    publish_taps(net, {"body": "body"}, image)
+    assert net.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert [module.training for module in net.modules()] == modes
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_the_network_is_left_as_it_was_after_a_failure(image):
+    net = Net(nn.ReLU(inplace=True))
+    with pytest.raises(ValueError, match="no module 'bdy'"):
+        publish_taps(net, {"body": "bdy"}, image)
+    assert net.last.inplace is True
+    assert net.training
+    assert not any(module._forward_hooks for module in net.modules())
