@@ -94,7 +94,10 @@ def build_learner(
     channels = everything | {tap: (mine[tap], theirs[tap]) for tap in shared}
     return Learner(
         student,
-        {name: Term(_build_loss(term.loss or name, channels, term.args), term.weight, term.ramp) for name, term in terms.items()},
+        {
+            name: Term(_build_loss(term.loss or name, channels, term.args), term.weight, term.ramp)
+            for name, term in terms.items()
+        },
         teacher,
     )
 

@@ -27,9 +27,9 @@ from .recipes import RECIPES
 from .report import RunView, write_report
 from .train import Diverged, train
 
-out = Console(soft_wrap=True)
+out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 150)
 err = Console(stderr=True, soft_wrap=True)
-FLAT = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
+SETTINGS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
 DataRoot = Annotated[str | None, tyro.conf.arg(name="data.root")]
 
 
@@ -47,7 +47,9 @@ class TrainOptions:
 def _train(args: list[str]) -> None:
     """RECIPE [--field value ...]: train the student of a recipe"""
     if not args or args[0] in ("-h", "--help"):
-        out.print("segstill train RECIPE [--field value ...]: segstill train RECIPE --help shows every field; recipes are")
+        out.print(
+            "segstill train RECIPE [--field value ...]: segstill train RECIPE --help shows every field; recipes are"
+        )
         _list([])
         return
     options = _parse(TrainOptions, args[1:], "train " + args[0], default=TrainOptions(build_recipe(args[0])))
@@ -55,7 +57,8 @@ def _train(args: list[str]) -> None:
     run = options.run or Path("runs") / (recipe.name + (f"-seed{recipe.seed}" if recipe.seed else ""))
     with Watcher(out) as watcher:
         scores = train(recipe, run, resume=options.resume, watch=watcher, say=watcher.say)
-    out.print(f"{run}: val mIoU {scores['miou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}")
+    if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
+        out.print(f"{run}: val mIoU {scores['miou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ def _evaluate(args: list[str]) -> None:
     options = _parse(EvaluateOptions, args, "evaluate")
     saved = load(options.run)
     if saved.recipe is None:
-        raise ValueError(f"{saved.file} does not say which data it was trained on: give a run or a checkpoint of segstill")
+        raise ValueError(
+            f"{saved.file} does not say which data it was trained on: give a run or a checkpoint of segstill"
+        )
     data = dataclasses.replace(saved.recipe.data, root=options.data_root or saved.recipe.data.root)
     teacher = options.teacher or saved.recipe.teacher
     if teacher and not options.teacher and not Path(teacher).exists():
@@ -97,7 +102,9 @@ def _evaluate(args: list[str]) -> None:
         longest_side=data.longest_side,
         scales=options.scales,
         flip=options.flip,
-        teacher=load(teacher, saved.recipe.teacher_model, classes=len(saved.classes), say=err.print).model if teacher else None,
+        teacher=load(teacher, saved.recipe.teacher_model, classes=len(saved.classes), say=err.print).model
+        if teacher
+        else None,
         workers=options.workers,
     )
     if options.json:
@@ -162,13 +169,17 @@ def _check(args: list[str]) -> int:
     if options.data in DATASETS:
         spec = DataSpec(name=options.data, root=options.data_root, classes=options.data_classes)
     elif Path(options.data).is_dir():
-        spec = DataSpec(name="folder" if options.data_classes else "camvid", root=options.data, classes=options.data_classes)
+        spec = DataSpec(
+            name="folder" if options.data_classes else "camvid", root=options.data, classes=options.data_classes
+        )
     else:
         raise ValueError(f"{options.data} is no folder and no data set; expected a folder or one of {list(DATASETS)}")
     examination = examine(spec)
     for problem in examination.problems:
         colour = "red" if problem.severity == "error" else "yellow"
-        out.print(Text(f"{problem.severity:8}", colour), f"{problem.file}: {problem.given}; {problem.remedy}", highlight=False)
+        out.print(
+            Text(f"{problem.severity:8}", colour), f"{problem.file}: {problem.given}; {problem.remedy}", highlight=False
+        )
     out.print(str(examination), highlight=False)
     return 2 if any(problem.severity == "error" for problem in examination.problems) else 0
 
@@ -229,7 +240,9 @@ def _shown(value: float | None, pattern: str) -> str:
 
 
 COLUMNS: dict[str, Callable[[RunView], str]] = {
-    "mIoU %": lambda row: f"{100 * row.scores['miou']:.1f}" + _shown(row.miou_deviation and 100 * row.miou_deviation, " ± {:.1f}"),
+    "mIoU %": lambda row: (
+        f"{100 * row.scores['miou']:.1f}" + _shown(row.miou_deviation and 100 * row.miou_deviation, " ± {:.1f}")
+    ),
     "pixel accuracy %": lambda row: f"{100 * row.scores['pixel_accuracy']:.1f}",
     "parameters M": lambda row: f"{row.parameters / 1e6:.2f}",
     "GMACs": lambda row: _shown(row.gmacs, "{:.2f}"),
@@ -241,7 +254,7 @@ COLUMNS: dict[str, Callable[[RunView], str]] = {
 
 
 def _parse(kind: Any, args: list[str], verb: str, **settings: Any) -> Any:
-    return tyro.cli(kind, args=args, prog=f"segstill {verb}", config=FLAT, **settings)
+    return tyro.cli(kind, args=args, prog=f"segstill {verb}", config=SETTINGS, **settings)
 
 
 VERBS: dict[str, Callable[[list[str]], Any]] = {

@@ -13,6 +13,11 @@ from .data.dataset import SegmentationDataset
 from .metrics import Scores
 
 
+def find_devices() -> Accelerator:
+    """Return the processes and devices that this one was started with by torchrun or accelerate, else the best device."""
+    return Accelerator(cpu=not torch.accelerator.is_available())  # without the hint it overlooks processes on CPUs
+
+
 @torch.no_grad()
 def predict(
     model: nn.Module,
@@ -76,7 +81,7 @@ def evaluate(
     Returns:
         Fractions in [0, 1]; see `Scores.result`.
     """
-    accelerator = accelerator or Accelerator()
+    accelerator = accelerator or find_devices()
     device = accelerator.device
     student.eval().to(device)
     scores = Scores(len(dataset.classes), boundary=boundary)
@@ -87,10 +92,8 @@ def evaluate(
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    for index, batch in loader:
-        if "mask" not in batch:
-            raise ValueError(f"image {dataset.name(index)!r} has no mask: only images with masks can be scored")
-        image, mask = batch["image"].to(device), batch["mask"].to(device)
+    for sample in loader:
+        image, mask = sample["image"].to(device), sample["mask"].to(device)
         size = (mask.shape[1], mask.shape[2])
         prediction = predict(student, image, size, scales=scales, flip=flip).argmax(1)
         theirs = predict(teacher, image, size, scales=scales, flip=flip).argmax(1) if teacher else None

@@ -75,7 +75,10 @@ class Learner(nn.Module):
         student, teacher = self.features(batch["image"])
         share = self._share_of_all_processes(batch)
         return {
-            name: term.weight * RAMPS[term.ramp](progress) * share[term.loss.mean_over] * term.loss(student, teacher, batch)
+            name: term.weight
+            * RAMPS[term.ramp](progress)
+            * share[term.loss.mean_over]
+            * term.loss(student, teacher, batch)
             for name, term in self.terms.items()
         }
 
@@ -110,5 +113,7 @@ class Learner(nn.Module):
 def _choose(model: Segmenter, taps: list[str], role: str) -> dict:
     for tap in taps:
         if tap not in model.taps:
-            raise ValueError(f"a loss reads the tap {tap!r}, which the {role} does not have; it has {sorted(model.taps)}")
+            raise ValueError(
+                f"a loss reads the tap {tap!r}, which the {role} does not have; it has {sorted(model.taps)}"
+            )
     return {tap: model.taps[tap] for tap in taps}

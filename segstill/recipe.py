@@ -110,6 +110,16 @@ class Recipe:
     """Epochs between evaluations and checkpoints."""
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse numbers with which nothing can be trained."""
+        for name in ("epochs", "batch_size", "evaluate_every", "lr"):
+            if getattr(self, name) <= 0:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected more than 0: pass another --{name.replace('_', '-')}"
+                )
+        if not self.terms:
+            raise ValueError("there are no terms, expected at least one loss, such as cross_entropy")
+
 
 def to_json(recipe: Recipe) -> str:
     """Write a recipe as JSON, to be read back by `from_json`."""
@@ -156,7 +166,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     elif origin is tuple and isinstance(value, (list, tuple)):
         item_kinds = [options[0]] * len(value) if options[-1] is Ellipsis else options
         if len(item_kinds) == len(value):
-            return tuple(_build(k, item, f"{where}[{i}]") for i, (k, item) in enumerate(zip(item_kinds, value, strict=True)))
+            return tuple(
+                _build(k, item, f"{where}[{i}]") for i, (k, item) in enumerate(zip(item_kinds, value, strict=True))
+            )
     elif kind is float and type(value) is int:
         return float(value)
     elif isinstance(kind, type) and type(value) is kind:

@@ -44,7 +44,6 @@ class RunFolder:
 
     def __init__(self, path: Path, recipe: Recipe, classes: tuple[str, ...], *, resume: bool, writes: bool = True):
         self.path, self.recipe, self.classes, self.writes = path, recipe, classes, writes
-        self._log = None
         if resume:
             _same_recipe(path, recipe)
         elif writes:
@@ -92,8 +91,8 @@ class RunFolder:
     def log(self, record: Record, watch: Callable[[Record], None]) -> None:
         """Append a line to log.jsonl, and show it."""
         if self.writes:
-            self._log = self._log or (self.path / "log.jsonl").open("a", buffering=1)
-            self._log.write(json.dumps(record) + "\n")
+            with (self.path / "log.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
             watch(record)
 
     def finish(self, scores: Record, seconds: float) -> None:
@@ -110,12 +109,6 @@ class RunFolder:
             "seconds_per_epoch": seconds / self.recipe.epochs,
         }
         write(self.path / "metrics.json", json.dumps(metrics, indent=2))
-
-    def close(self) -> None:
-        """Close the log."""
-        if self._log:
-            self._log.close()
-            self._log = None
 
     @property
     def last_good(self) -> str:

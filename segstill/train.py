@@ -20,7 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from .build import build_learner, build_model, build_optimizer, build_training_data, load
 from .data import open_dataset, training_loader
-from .evaluate import evaluate
+from .evaluate import evaluate, find_devices
 from .optim import averaged, computes_in_bf16, set_learning_rate
 from .recipe import Recipe
 from .run import Record, RunFolder, interruption
@@ -54,7 +54,7 @@ def train(
         KeyboardInterrupt: interrupted; the state was saved and `resume` continues.
     """
     torch.manual_seed(recipe.seed)
-    accelerator = Accelerator()
+    accelerator = find_devices()
     device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
     say = say if accelerator.is_main_process else lambda sentence: None
 
@@ -155,10 +155,8 @@ def train(
                 folder.save(learner, optimizer, ema, shipped, rest_of_state)
                 began = time.perf_counter()
             if interrupted.is_set() and not finished:
-                folder.close()
                 raise KeyboardInterrupt(f"stopped after step {step}: the same command with --resume continues")
     folder.finish(scores, time.perf_counter() - started)
-    folder.close()
     accelerator.wait_for_everyone()
     return scores
 

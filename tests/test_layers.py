@@ -60,7 +60,9 @@ def test_imports_point_down(path):
     for module in imports(path):
         if module[0] == "segstill" and module[1] != here:
             there = RANK[module[1]]
-            assert there < RANK[here] or (there == RANK[here] and there in MAY_IMPORT_BESIDE), f"{here} imports {module}"
+            assert there < RANK[here] or (there == RANK[here] and there in MAY_IMPORT_BESIDE), (
+                f"{here} imports {module}"
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

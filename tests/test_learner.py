@@ -58,7 +58,9 @@ def test_the_teacher_follows_to_another_type_and_device():
 
 def test_every_trainable_parameter_changes_after_one_step():
     """Both published codes fail this: connectors are frozen after an epoch, or attention never reaches the optimizer."""
-    learner = build_learner(network(), ATTNFD, network(16, seed=1)).train()
+    # With the default reduction of 16 these narrow maps would have one hidden unit, which ReLU may silence at once.
+    terms = ATTNFD | {"attnfd": TermSpec(args={"taps": TAPS, "reduction": 2})}
+    learner = build_learner(network(), terms, network(16, seed=1)).train()
     before = {name: p.detach().clone() for name, p in learner.named_parameters() if p.requires_grad}
     optimizer = torch.optim.SGD([p for p in learner.parameters() if p.requires_grad], lr=1.0)
     sum(learner(batch()).values()).backward()
@@ -103,7 +105,7 @@ def test_a_copy_is_one_piece_and_works():
     ("terms", "teacher", "words"),
     [
         (AICSD, None, "there is no teacher"),
-        (AICSD, network(16, classes=7), "teacher predicts 7 classes, the student 5"),
+        (AICSD, network(16, classes=7), "5 classes and the teacher 7"),
         ({"attnfd": TermSpec(args={"taps": ("nowhere",)})}, network(16), "nowhere"),
         ({"attnfdd": TermSpec()}, network(16), "did you mean one of \\['attnfd'"),
         ({"pixel_kd": TermSpec(args={"temprature": 2.0})}, network(16), "temprature"),

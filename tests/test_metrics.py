@@ -183,7 +183,7 @@ def patches(seed, size, classes, ignored):
 
 
 @pytest.mark.parametrize(
-    ("size", "classes", "ignored"), [((12, 40), 3, 1), ((90, 120), 5, 2), ((160, 240), 3, 0), ((30, 420), 2, 1)]
+    ("size", "classes", "ignored"), [((12, 40), 3, 1), ((90, 120), 5, 2), ((24, 300), 3, 0), ((30, 420), 2, 1)]
 )
 def test_boundary_counts_equal_those_of_slow_loops(size, classes, ignored):
     mask = patches(1, size, classes, ignored)

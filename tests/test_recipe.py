@@ -30,6 +30,9 @@ def test_every_recipe_says_what_it_is(name):
         ({"optimizer": "lion"}, "recipe.optimizer is 'lion'"),
         ({"terms": {"icsd": {"weight": "heavy"}}}, "recipe.terms.icsd.weight"),
         ({"student": 5}, "recipe.student is 5"),
+        ({"epochs": 0}, "epochs is 0, expected more than 0"),
+        ({"batch_size": -1}, "batch_size is -1"),
+        ({"terms": {}}, "there are no terms"),
     ],
 )
 def test_a_wrong_field_is_named(change, words):

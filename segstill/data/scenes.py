@@ -1,7 +1,8 @@
 """Scenes drawn on the fly: textured shapes over and behind each other, seeded, with nothing to download.
 
-Colours and textures are drawn alike for every class and for the background, which also holds shadows of shapes that
-are not there; so a network must see outlines, at any size, turn and occlusion.  That rewards capacity.
+Colour is a hint and no more: two or three classes share a hue, three shapes in ten are of any other, and textures are
+drawn alike for all.  So a network learns something within seconds, but must see outlines at any size, turn and occlusion
+to get far; the ground even holds shadows of shapes that are not there.  That rewards capacity and labels.
 """
 
 import math
@@ -32,6 +33,9 @@ PALETTE = (
     (164, 108, 212),
     (112, 224, 224),
 )
+
+HUES = (0.0, 0.02, 0.58, 0.02, 0.58, 0.25, 0.25, 0.58)
+"""The usual hue of each class, in turns; that of the background is not used."""
 
 
 def scenes(split: str, *, count: int = 512, size: tuple[int, int] = (96, 128), seed: int = 0) -> SegmentationDataset:
@@ -94,15 +98,16 @@ def draw_scene(rng: Rng, height: int, width: int) -> tuple[NDArray[np.uint8], ND
     light = rng.uniform(0, 2 * math.pi)
     rows, columns = _grid(height, width)
     ground = _turned(rng, rows - height / 2, columns - width / 2)
-    picture = _painted(rng, *ground, 0.5 * min(height, width), clouds)
+    colours = _colour(rng, rng.random(), 0.3), _colour(rng, rng.random(), 0.3)
+    picture = _painted(rng, *ground, 0.5 * min(height, width), clouds, colours)
     mask = np.zeros((height, width), np.uint8)
     shapes = list(SHAPES.values())
-    for _ in range(rng.integers(1, 4)):
+    for _ in range(rng.integers(0, 3)):
         _place(rng, picture, None, 0, shapes[rng.integers(len(shapes))], clouds, light, unit)
     for kind in rng.permutation(len(shapes)).tolist()[: rng.integers(4, 8)] + rng.integers(0, len(shapes), 2).tolist():
         _place(rng, picture, mask, kind + 1, shapes[kind], clouds, light, unit)
-    picture *= (0.7 + 0.5 * _clouds(rng, height, width, 60 * unit))[..., None]
-    picture += np.float32(rng.uniform(0.01, 0.05)) * rng.standard_normal(picture.shape, np.float32)
+    picture *= (0.75 + 0.4 * _clouds(rng, height, width, 60 * unit))[..., None]
+    picture += np.float32(rng.uniform(0.01, 0.035)) * rng.standard_normal(picture.shape, np.float32)
     return (picture.clip(0, 1) * 255).astype(np.uint8), mask
 
 
@@ -118,7 +123,7 @@ def _place(
 ) -> None:
     """Draw one shape over the picture and the mask; without a mask only its shadow falls on the picture."""
     height, width = picture.shape[:2]
-    radius = unit * math.exp(rng.uniform(math.log(9), math.log(26)))
+    radius = unit * math.exp(rng.uniform(math.log(11), math.log(28)))
     reach = math.ceil((2.2 if shape is _pole else 1.3) * radius + 4 * unit)
     y, x = rng.uniform(0, height), rng.uniform(0, width)
     top, bottom = max(0, int(y) - reach), min(height, int(y) + reach)
@@ -132,7 +137,9 @@ def _place(
         return
     shade = 1 + 0.3 * ((rows - y) * math.sin(light) + (columns - x) * math.cos(light)) / radius
     shade *= 1 - 0.35 * np.exp(np.minimum(distance, 0) / (1.5 * unit))
-    colour = _painted(rng, up, along, radius, clouds[window]) * shade[..., None]
+    hue = HUES[label] if rng.random() < 0.7 else rng.random()
+    colours = _colour(rng, hue, 0.9), _colour(rng, hue, 0.9)
+    colour = _painted(rng, up, along, radius, clouds[window], colours) * shade[..., None]
     shadow = 0.45 * np.exp(-np.maximum(distance, 0) / (2 * unit)) * (distance < 6 * unit)
     cover = (0.5 - distance).clip(0, 1)[..., None]
     patch = picture[window]
@@ -141,8 +148,8 @@ def _place(
     mask[window][distance < 0] = label
 
 
-def _painted(rng: Rng, up: Array, along: Array, radius: float, clouds: Array) -> Array:
-    """Return colours (h, w, 3): two random ones, mixed by a random texture."""
+def _painted(rng: Rng, up: Array, along: Array, radius: float, clouds: Array, colours: tuple[Array, Array]) -> Array:
+    """Return colours (h, w, 3): the two given ones, mixed by a random texture."""
     turn = 2 * math.pi / (radius * rng.uniform(0.25, 0.9))
     match rng.integers(5):
         case 0:
@@ -156,14 +163,14 @@ def _painted(rng: Rng, up: Array, along: Array, radius: float, clouds: Array) ->
         case _:
             mix = 3 * clouds - 1
     mix = (mix + 0.7 * (clouds - 0.5)).clip(0, 1)[..., None]
-    first, second = _colour(rng), _colour(rng)
-    second = first + (second - first) * np.float32(rng.uniform(0.25, 1))
+    first, second = colours
     return first + mix * (second - first)
 
 
-def _colour(rng: Rng) -> Array:
-    """Return a random colour (3,), neither dark nor glaring."""
-    return np.array(hsv_to_rgb(rng.random(), rng.uniform(0.15, 0.8), rng.uniform(0.35, 0.95)), np.float32)
+def _colour(rng: Rng, hue: float, saturation: float) -> Array:
+    """Return a colour (3,) near a hue and at most that saturated, neither dark nor glaring."""
+    hue += rng.normal(0, 0.03)
+    return np.array(hsv_to_rgb(hue % 1, saturation * rng.uniform(0.4, 1), rng.uniform(0.35, 0.95)), np.float32)
 
 
 def _clouds(rng: Rng, height: int, width: int, cell: float) -> Array:

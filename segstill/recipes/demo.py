@@ -1,6 +1,6 @@
 """The demo: drawn scenes, few of them labelled, many not; minutes on two cores and nothing to download.
 
-    segstill demo
+segstill demo
 """
 
 from dataclasses import replace

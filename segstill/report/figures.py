@@ -25,7 +25,7 @@ POINTS = 140
 """Longer curves are averaged over this many stretches."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "font.size": 10,
+    "font.size": 11,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "axes.edgecolor": RULE,
@@ -66,7 +66,7 @@ def series_colour(series: int) -> str:
 
 
 def curves(
-    lines: Sequence[Curve], *, name: str, x_label: str, y_label: str, size: tuple[float, float] = (430, 270)
+    lines: Sequence[Curve], *, name: str, x_label: str, y_label: str, size: tuple[float, float] = (400, 255)
 ) -> str:
     """Draw lines on common axes.
 
@@ -85,7 +85,7 @@ def curves(
             dashes = (4, 2) if line.dashed or line.series >= SERIES else (None, None)
             axes.plot(x, y, color=_sentinel(line.series), marker=alone, markersize=4, dashes=dashes)
         axes.set_xlabel(x_label)
-        axes.set_title(y_label, loc="left", fontsize=10, color=MUTED)
+        axes.set_title(y_label, loc="left", fontsize=11, color=MUTED)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.02)

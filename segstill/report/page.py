@@ -64,14 +64,14 @@ def render(page: PageView) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(page.title)}</title><style>{(HERE / 'page.css').read_text()}</style></head><body>"
+        f"<title>{escape(page.title)}</title><style>{(HERE / 'page.css').read_text('utf-8')}</style></head><body>"
         f'<header><h1>{escape(page.title)}</h1><p class="lead">{escape(page.summary or summarise(page.runs))}</p>'
         f'<nav aria-label="Contents"><ul>{links}</ul></nav></header><main>{body}</main>'
         "<footer>Written by segstill. The page is complete in itself and loads nothing.</footer>"
         '<dialog aria-label="Enlarged picture"><img alt=""><form method="dialog"><output></output>'
         '<span class="keys"><kbd>←</kbd> <kbd>→</kbd> next run, <kbd>↑</kbd> <kbd>↓</kbd> prediction and errors</span>'
         "<button>Close</button></form></dialog>"
-        f"<script>{(HERE / 'page.js').read_text()}</script></body></html>"
+        f"<script>{(HERE / 'page.js').read_text('utf-8')}</script></body></html>"
     )
 
 

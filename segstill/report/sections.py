@@ -91,8 +91,9 @@ def similarity(page: PageView) -> str:
         svg = heat_map(matrix, page.classes, name=f"similarity-{index}", limits=limits)
         note = ROLES[run.role]
         if teacher is not None and run.role != "teacher":
-            away = np.abs(matrix - teacher)
-            note = f"differs from the teacher by {away[np.isfinite(away)].mean():.3g} on average"
+            both = np.isfinite(matrix) & np.isfinite(teacher)
+            if both.any():
+                note = f"differs from the teacher by {np.abs(matrix[both] - teacher[both]).mean():.3g} on average"
         figures.append(_chart(svg, f"Similarity of the classes according to {run.name}", note, run.name))
     meaning = f'<p class="note">{escape(page.similarity_meaning)}</p>' if page.similarity_meaning else ""
     return f'{meaning}<div class="small">{"".join(figures)}</div>'

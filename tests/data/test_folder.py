@@ -33,12 +33,12 @@ def test_lists_choose_from_one_folder_and_keep_their_order(tmp_path):
 
 
 def test_without_splits_a_fifth_of_the_images_is_for_validation(tmp_path):
-    flat_tree(tmp_path)
+    flat_tree(tmp_path, 20)
     train, val = (names(folder(tmp_path, split, classes=CLASSES)) for split in ("train", "val"))
-    assert len(train) == 8
-    assert len(val) == 2
-    assert sorted(train + val) == [f"frame.{number}" for number in range(10)]
-    assert val == ["frame.0", "frame.4"], "the split of the same files must never change"
+    assert len(train) == 16
+    assert len(val) == 4
+    assert sorted(train + val) == sorted(f"frame.{number}" for number in range(20))
+    assert val == ["frame.0", "frame.1", "frame.16", "frame.19"], "the split of the same files must never change"
 
 
 def test_without_splits_there_is_no_test_split(tmp_path):

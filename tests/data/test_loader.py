@@ -154,7 +154,7 @@ def test_batches_that_cannot_be_made_are_refused_with_the_reason(options, said):
         load(**options)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])  # torch takes 5 s to end the worker
 def test_a_bad_mask_is_named_in_one_sentence_wherever_it_is_read(tmp_path, workers):
     bad = label(0)
     bad[0, 0] = 77

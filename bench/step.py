@@ -1,0 +1,67 @@
+"""What a distillation step costs over what it cannot do without: the teacher's forward pass and the student's own step.
+
+    python bench/step.py [--quick]
+
+Ratios of medians; the sides take turns within one run, so that other load on the machine hits all of them alike.
+Targets: AttnFD at most 1.10, AICSD at most 1.15.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from segstill.build import build_learner
+from segstill.learner import Learner
+from segstill.models import MODELS
+from segstill.models.segmenter import Segmenter
+from segstill.recipe import TermSpec
+from segstill.recipes.methods import METHODS
+
+
+def step(learner: Learner, batch: dict, teacher: Segmenter | None = None) -> None:
+    """One forward and backward pass; with `teacher`, its forward pass beside it (what any distillation must pay)."""
+    if teacher is not None:
+        with torch.no_grad():
+            teacher(batch["image"])
+    sum(learner(batch, progress=0.5).values()).backward()
+    learner.zero_grad(set_to_none=True)
+
+
+def measure(size: tuple[int, int], batch_size: int, classes: int, encoders: tuple[str, str], rounds: int) -> None:
+    """Print a table of ratios for one pair of networks."""
+    teacher, student = (MODELS["deeplabv3plus"](classes, encoder=encoder) for encoder in encoders)
+    alone = build_learner(student, {"cross_entropy": TermSpec()})
+    learners = {method: build_learner(student, METHODS[method], teacher) for method in METHODS}
+    batch = {
+        "image": torch.rand(batch_size, 3, *size),
+        "mask": torch.randint(classes, (batch_size, *size)),
+    }
+    teacher.eval()
+    sides = {"teacher forward + student step": lambda: step(alone, batch, teacher)}
+    sides |= {method: lambda learner=learner: step(learner, batch) for method, learner in learners.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, run in sides.items():
+            began = time.perf_counter()
+            run()
+            if number:  # the first round warms up
+                seconds[name].append(time.perf_counter() - began)
+    floor = statistics.median(seconds["teacher forward + student step"])
+    print(f"\n{encoders[0]} -> {encoders[1]}, {batch_size} x {size[0]} x {size[1]}, {classes} classes, {rounds} rounds")
+    for name, values in seconds.items():
+        print(f"  {name:32} {statistics.median(values) * 1e3:9.1f} ms   x {statistics.median(values) / floor:.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    if parser.parse_args().quick:
+        measure((64, 64), 2, 21, ("resnet18", "mobilenet_v2"), rounds=1)
+    else:
+        measure((257, 257), 2, 21, ("resnet101", "resnet18"), rounds=7)
+
+
+if __name__ == "__main__":
+    main()
