@@ -19,7 +19,7 @@ class Watcher:
         self.console, self.every = console, every
         self._miou = ""
         self._shown = self._began = time.perf_counter()
-        self._first_step = 0
+        self._step = self._first_step = 0
         self._bar = None
         if console.is_terminal:
             columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
@@ -46,8 +46,9 @@ class Watcher:
             if not self._bar:
                 self.say(f"  epoch {record['epoch']:.0f}:{self._miou}  pixel accuracy {record['pixel_accuracy']:.4f}")
             return
-        if record["step"] == 1 or record["step"] < self._first_step:
-            self._began, self._first_step = time.perf_counter(), record["step"]
+        if record["step"] != self._step + 1 or self._step == 0:  # another run, or one that continues
+            self._began, self._first_step, self._miou = time.perf_counter(), record["step"], ""
+        self._step = record["step"]
         text = f"loss {record['total']:.3f}  {record['images_per_second']:.1f} images/s{self._miou}"
         if self._bar:
             self._bar.update(self._task, completed=record["step"], total=record["steps"], description=text)

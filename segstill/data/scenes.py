@@ -1,8 +1,8 @@
 """Scenes drawn on the fly: textured shapes over and behind each other, seeded, with nothing to download.
 
-Colour is a hint and no more: two or three classes share a hue, three shapes in ten are of any other, and textures are
-drawn alike for all.  So a network learns something within seconds, but must see outlines at any size, turn and occlusion
-to get far; the ground even holds shadows of shapes that are not there.  That rewards capacity and labels.
+Colour and texture are hints and no more: classes share hues, and many a shape has another hue or texture than is usual.
+So a network learns something within seconds, but must see outlines at any size, turn and occlusion to get far; the
+ground even holds shadows of shapes that are not there.  That rewards capacity and labels.
 """
 
 import math
@@ -36,6 +36,8 @@ PALETTE = (
 
 HUES = (0.0, 0.02, 0.58, 0.02, 0.58, 0.25, 0.25, 0.58)
 """The usual hue of each class, in turns; that of the background is not used."""
+TEXTURES = (0, 3, 0, 1, 2, 0, 4, 1)
+"""The usual texture of each class: gradient, stripes, checks, dots or clouds."""
 
 
 def scenes(split: str, *, count: int = 512, size: tuple[int, int] = (96, 128), seed: int = 0) -> SegmentationDataset:
@@ -99,7 +101,7 @@ def draw_scene(rng: Rng, height: int, width: int) -> tuple[NDArray[np.uint8], ND
     rows, columns = _grid(height, width)
     ground = _turned(rng, rows - height / 2, columns - width / 2)
     colours = _colour(rng, rng.random(), 0.3), _colour(rng, rng.random(), 0.3)
-    picture = _painted(rng, *ground, 0.5 * min(height, width), clouds, colours)
+    picture = _painted(rng, *ground, 0.5 * min(height, width), clouds, int(rng.integers(5)), colours)
     mask = np.zeros((height, width), np.uint8)
     shapes = list(SHAPES.values())
     for _ in range(rng.integers(0, 3)):
@@ -137,9 +139,10 @@ def _place(
         return
     shade = 1 + 0.3 * ((rows - y) * math.sin(light) + (columns - x) * math.cos(light)) / radius
     shade *= 1 - 0.35 * np.exp(np.minimum(distance, 0) / (1.5 * unit))
-    hue = HUES[label] if rng.random() < 0.7 else rng.random()
+    hue = HUES[label] if rng.random() < 0.8 else rng.random()
+    texture = TEXTURES[label] if rng.random() < 0.6 else int(rng.integers(5))
     colours = _colour(rng, hue, 0.9), _colour(rng, hue, 0.9)
-    colour = _painted(rng, up, along, radius, clouds[window], colours) * shade[..., None]
+    colour = _painted(rng, up, along, radius, clouds[window], texture, colours) * shade[..., None]
     shadow = 0.45 * np.exp(-np.maximum(distance, 0) / (2 * unit)) * (distance < 6 * unit)
     cover = (0.5 - distance).clip(0, 1)[..., None]
     patch = picture[window]
@@ -148,10 +151,12 @@ def _place(
     mask[window][distance < 0] = label
 
 
-def _painted(rng: Rng, up: Array, along: Array, radius: float, clouds: Array, colours: tuple[Array, Array]) -> Array:
-    """Return colours (h, w, 3): the two given ones, mixed by a random texture."""
+def _painted(
+    rng: Rng, up: Array, along: Array, radius: float, clouds: Array, texture: int, colours: tuple[Array, Array]
+) -> Array:
+    """Return colours (h, w, 3): the two given ones, mixed by a texture."""
     turn = 2 * math.pi / (radius * rng.uniform(0.25, 0.9))
-    match rng.integers(5):
+    match texture:
         case 0:
             mix = 0.5 + along / (2 * radius)
         case 1:
@@ -248,7 +253,7 @@ def _blob(rng: Rng, up: Array, along: Array, radius: float) -> Array:
 
 def _pole(rng: Rng, up: Array, along: Array, radius: float) -> Array:
     half = radius * rng.uniform(1.2, 2)
-    thickness = radius * rng.uniform(0.05, 0.11) + 0.5
+    thickness = radius * rng.uniform(0.07, 0.13) + 0.5
     return np.hypot(up - up.clip(-half, half), along) - thickness
 
 

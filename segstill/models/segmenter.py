@@ -61,8 +61,9 @@ class Segmenter(nn.Module):
             image = image.float() / 255
         image = (image - self.mean) / self.std
         padded = [math.ceil(side / self.stride) * self.stride for side in (height, width)]
-        # Zero after normalisation is the mean colour.
-        scores = self.net(F.pad(image, (0, padded[1] - width, 0, padded[0] - height)))
+        if padded != [height, width]:  # with zeros, which after normalisation are the mean colour
+            image = F.pad(image, (0, padded[1] - width, 0, padded[0] - height))
+        scores = self.net(image)
         if list(scores.shape[2:]) != padded:
             scores = F.interpolate(scores, size=padded, mode="bilinear", align_corners=False)
         return scores[:, :, :height, :width]

@@ -25,14 +25,14 @@ FULL = Recipe(
 )
 SMALL = Recipe(
     name="camvid_small_student",
-    data=DataSpec(name="camvid", longest_side=256, crop=(192, 256), workers=1),
+    data=DataSpec(name="camvid", longest_side=256, crop=(144, 192), workers=1),
     student=ModelSpec(
         name="smp",
         args={"architecture": "DeepLabV3Plus", "encoder": "tu-mobilenetv2_035", "decoder_channels": 64},
     ),
-    epochs=30,
-    batch_size=8,
-    lr=0.05,
+    epochs=20,
+    batch_size=4,
+    lr=0.03,
     head_lr_factor=1.0,
     nesterov=True,
     weight_decay=1e-4,
@@ -78,7 +78,9 @@ def camvid_small_teacher() -> Recipe:
             std=(0.5, 0.5, 0.5),
             args={"architecture": "DeepLabV3Plus", "encoder": "mobilenet_v2", "decoder_channels": 128},
         ),
+        data=replace(SMALL.data, crop=(192, 256)),
         epochs=12,
+        batch_size=8,
         lr=0.01,
         head_lr_factor=10.0,
     )
