@@ -9,12 +9,12 @@ The parts that work in anybody's own loop:
 import os
 from importlib.metadata import version
 
-# How long threads spin before they sleep.  The default (about a millisecond) takes the cores from the processes that read
-# images: measured on two busy cores, five times slower; this is as fast as the default on idle ones.  OpenMP reads it
-# once, so it must come before torch.
+# How long threads spin before they sleep.  The default (about a millisecond) takes the cores from the processes that
+# read images: measured on two busy cores, five times slower; this is as fast as the default on idle ones.  OpenMP reads
+# it once, so it must come before torch.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-from .batch import IGNORE, Batch  # noqa: E402
+from .batch import IGNORE, Batch
 from .build import build_learner, build_model, load
 from .learner import Learner, Term
 from .models.segmenter import Segmenter

@@ -9,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from .checkpoint import load_exactly, read_about, read_weights
-from .data import Images, Joined, limit_labels, open_dataset
+from .data import limit_labels, open_dataset, open_unlabelled
 from .data.dataset import SegmentationDataset
 from .learner import Learner, Term
 from .losses import LOSSES
@@ -49,13 +49,8 @@ def build_recipe(name: str) -> Recipe:
 
 def build_training_data(spec: DataSpec) -> tuple[SegmentationDataset, SegmentationDataset | None]:
     """Open the labelled training images, and the unlabelled ones if there are any."""
-    labelled, others = open_dataset(spec, "train"), []
-    if spec.labelled is not None:
-        labelled, rest = limit_labels(labelled, spec.labelled)
-        others += [rest] if len(rest) else []
-    if spec.unlabelled:
-        others.append(Images(spec.unlabelled))
-    return labelled, Joined(others) if others else None
+    labelled, rest = limit_labels(open_dataset(spec, "train"), spec.labelled)
+    return labelled, open_unlabelled(spec, rest)
 
 
 def build_model(spec: ModelSpec, classes: int, say: Say = print) -> Segmenter:
@@ -111,7 +106,7 @@ def _build_loss(name: str, channels: Mapping[str, tuple[int, int]], args: Mappin
 
 
 def build_optimizer(recipe: Recipe, learner: Learner) -> Optimizer:
-    """Build the optimizer of a learner: its student's encoder at the low rate, all else that is trainable at the high."""
+    """Build the optimizer of a learner: its student's encoder at the low rate, all else at the high one."""
     student = learner.student
     encoder = list(student.get_submodule(student.encoder).parameters()) if student.encoder else []
     known = {id(parameter) for parameter in encoder}

@@ -75,11 +75,11 @@ def load_exactly(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) 
         ValueError: it belongs to another model; the model is left as it was.
     """
     own = model.state_dict()
-    wrong = [name for name in own.keys() ^ tensors.keys()]
+    wrong = list(own.keys() ^ tensors.keys())
     wrong += [name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape]
     if wrong:
         raise ValueError(
-            f"{source} belongs to another model: {len(wrong)} of {len(own)} tensors differ, such as {sorted(wrong)[:3]}; "
+            f"{source} belongs to another model: {len(wrong)} of {len(own)} tensors differ, {sorted(wrong)[:3]}: "
             "give the checkpoint of this recipe, or the recipe of this checkpoint"
         )
     model.load_state_dict(dict(tensors))

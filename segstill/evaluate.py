@@ -14,7 +14,7 @@ from .metrics import Scores
 
 
 def find_devices() -> Accelerator:
-    """Return the processes and devices that this one was started with by torchrun or accelerate, else the best device."""
+    """Return what torchrun or accelerate started this process with, else the best device there is."""
     return Accelerator(cpu=not torch.accelerator.is_available())  # without the hint it overlooks processes on CPUs
 
 

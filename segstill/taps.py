@@ -83,10 +83,10 @@ class Tapped:
             return module.register_forward_pre_hook(partial(self._see_input, name, tap))
         return module.register_forward_hook(partial(self._see_output, name, tap))
 
-    def _see_input(self, name: str, tap: Tap, module: nn.Module, given: tuple) -> None:
+    def _see_input(self, name: str, tap: Tap, _: nn.Module, given: tuple) -> None:
         self._keep(name, tap, given[0])
 
-    def _see_output(self, name: str, tap: Tap, module: nn.Module, given: tuple, result: object) -> None:
+    def _see_output(self, name: str, tap: Tap, _: nn.Module, __: tuple, result: object) -> None:
         self._keep(name, tap, result)
 
     def _keep(self, name: str, tap: Tap, value: Any) -> None:

@@ -26,7 +26,7 @@ from .recipe import Recipe
 from .run import Record, RunFolder, interruption
 
 
-class Diverged(RuntimeError):
+class Diverged(RuntimeError):  # noqa: N818 (what happened, not whose fault it is)
     """A loss is not finite."""
 
 
@@ -65,7 +65,9 @@ def train(
     student = build_model(recipe.student, classes, say)
     teacher = load(recipe.teacher, recipe.teacher_model, classes=classes, say=say).model if recipe.teacher else None
     learner = build_learner(student, recipe.terms, teacher)
-    learner.to(device=device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+    learner.to(device)
+    if recipe.channels_last:
+        learner.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (a keyword-only overload)
     ema = averaged(student, recipe.ema) if recipe.ema else None
     shipped: nn.Module = ema.module if ema else student
     optimizer = build_optimizer(recipe, learner)

@@ -28,13 +28,17 @@ class FullDisk:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.fixture()
+@pytest.fixture
 def full_disk(monkeypatch):
     opened = Path.open
 
     def fill():
         monkeypatch.setattr(
-            Path, "open", lambda path, mode="r", *a, **k: FullDisk(f, 10) if "w" in mode and (f := opened(path, mode)) else opened(path, mode)
+            Path,
+            "open",
+            lambda path, mode="r", *a, **k: (
+                FullDisk(f, 10) if "w" in mode and (f := opened(path, mode)) else opened(path, mode)
+            ),
         )
 
     return fill

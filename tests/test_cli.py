@@ -28,7 +28,14 @@ def trained(tmp_path_factory):
     for method in ("cross_entropy", "attnfd"):
         (folder / f"{method}.json").write_text(to_json(small_recipe(method)))
     assert run("train", str(folder / "cross_entropy.json"), "--run", str(folder / "teacher")) == 0
-    student = ["train", str(folder / "attnfd.json"), "--run", str(folder / "student"), "--teacher", str(folder / "teacher")]
+    student = [
+        "train",
+        str(folder / "attnfd.json"),
+        "--run",
+        str(folder / "student"),
+        "--teacher",
+        str(folder / "teacher"),
+    ]
     assert run(*student, "--epochs", "1", "--terms.attnfd.weight", "3.5", "--seed", "4") == 0
     return folder
 
@@ -43,7 +50,14 @@ def test_evaluate_prints_one_json_object_and_nothing_else(trained, capsys):
     capsys.readouterr()
     assert run("evaluate", str(trained / "student"), "--split", "test", "--json", "--workers", "0") == 0
     scores = json.loads(capsys.readouterr().out)
-    for name in ("miou", "pixel_accuracy", "class_accuracy", "frequency_weighted_iou", "boundary_f1", "teacher_agreement"):
+    for name in (
+        "miou",
+        "pixel_accuracy",
+        "class_accuracy",
+        "frequency_weighted_iou",
+        "boundary_f1",
+        "teacher_agreement",
+    ):
         assert 0 <= scores[name] <= 1
     assert "disc" in scores["per_class_iou"]
 

@@ -57,7 +57,7 @@ def test_the_teacher_follows_to_another_type_and_device():
 
 
 def test_every_trainable_parameter_changes_after_one_step():
-    """Both published codes fail this: connectors are frozen after an epoch, or attention never reaches the optimizer."""
+    """Both published codes fail this: connectors are frozen after an epoch, attention is in no optimizer."""
     # With the default reduction of 16 these narrow maps would have one hidden unit, which ReLU may silence at once.
     terms = ATTNFD | {"attnfd": TermSpec(args={"taps": TAPS, "reduction": 2})}
     learner = build_learner(network(), terms, network(16, seed=1)).train()

@@ -141,6 +141,16 @@ def test_a_copy_of_a_tapped_model_runs_alone(image):
     assert torch.equal(features["logits"], twin.head(features["mid"]))
 
 
+def test_a_model_and_its_taps_are_copied_as_one_piece(image):
+    net = Net().eval()
+    twin, tapped = copy.deepcopy((net, Tapped(net, {"mid": "activation"})))
+    with torch.no_grad():
+        twin.encoder.second.bias.add_(100)
+        features = tapped(image)
+    assert tapped.model is twin
+    assert (features["mid"] > 50).all()
+
+
 def test_features_are_forgotten_after_a_forward_that_fails():
     tapped = Tapped(Net(), {"mid": "activation"})
     with pytest.raises(RuntimeError):

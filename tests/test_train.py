@@ -183,7 +183,7 @@ def test_a_run_that_cannot_start_leaves_nothing_behind(changes, error, words, tm
 
 
 def test_two_processes_give_the_losses_and_scores_of_one(teacher, tmp_path):
-    """Gradients are equal if the losses stay equal step by step, for means over labelled pixels, valid pixels and images."""
+    """Gradients are equal if losses stay equal step by step: means over labelled pixels, valid pixels and images."""
     terms = small_recipe("aicsd").terms | small_recipe("attnfd").terms
     recipe = small_recipe(
         "aicsd", teacher=str(teacher), terms={name: terms[name] for name in ("cross_entropy", "icsd", "pixel_kd")}

@@ -43,6 +43,18 @@ class Examination:
     unlabelled_images: int = 0
     """Readable images in the folder of images without masks."""
 
+    def __str__(self) -> str:
+        """Tell the numbers, a line per split and its classes; the problems speak for themselves."""
+        lines = []
+        for split, summary in self.splits.items():
+            shares = ", ".join(f"{name} {share:.1%}" for name, share in summary.frequencies.items())
+            without = f"{summary.unlabelled_pixels:.1%} of the pixels without label"
+            lines += [f"{split}: {summary.images} images, {without}", f"  {shares}"]
+        if self.unlabelled_images:
+            lines.append(f"unlabelled: {self.unlabelled_images} images")
+        errors = sum(problem.severity == "error" for problem in self.problems)
+        return "\n".join([*lines, f"{errors} errors, {len(self.problems) - errors} warnings"])
+
 
 @dataclass(frozen=True)
 class _Reading:

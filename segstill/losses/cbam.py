@@ -24,7 +24,8 @@ class ChannelGate(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Map (N, C, h, w) to (N, C, 1, 1)."""
-        pooled = torch.stack([feature.mean(dim=(2, 3)), feature.amax(dim=(2, 3))])
+        # max, not amax: its backward pass writes one position per map, where amax searches the map again for equals.
+        pooled = torch.stack([feature.mean(dim=(2, 3)), feature.flatten(2).max(dim=2).values])
         return self.fc2(F.relu(self.fc1(pooled))).sum(dim=0).sigmoid()[:, :, None, None]
 
 
@@ -38,7 +39,7 @@ class SpatialGate(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Map (N, C, h, w) to (N, 1, h, w)."""
-        summary = torch.cat([feature.amax(dim=1, keepdim=True), feature.mean(dim=1, keepdim=True)], dim=1)
+        summary = torch.cat([feature.max(dim=1, keepdim=True).values, feature.mean(dim=1, keepdim=True)], dim=1)
         return self.bn(self.conv(summary)).sigmoid()
 
 

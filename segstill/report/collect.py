@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..build import Saved, build_learner, load
+from ..checkpoint import read_state
 from ..cost import measure_cost
 from ..data import open_dataset
 from ..data.dataset import SegmentationDataset
@@ -21,7 +22,6 @@ from ..learner import Learner
 from ..losses import AttnFD, inter_class_similarity
 from ..recipe import Recipe
 from ..run import read_log, read_recipe
-from ..checkpoint import read_state
 from .page import write_page
 from .view import ExampleView, PageView, RunView
 
@@ -74,8 +74,8 @@ def write_report(
     for row in rows:
         if row.saved.classes != dataset.classes or row.recipe.data.name != spec.name:
             raise ValueError(
-                f"{row.name} was trained on {row.recipe.data.name} with {len(row.saved.classes)} classes, {rows[0].name} "
-                f"on {spec.name} with {len(dataset.classes)}: report runs of the same data together"
+                f"{row.name} was trained on {row.recipe.data.name} with {len(row.saved.classes)} classes, "
+                f"{rows[0].name} on {spec.name} with {len(dataset.classes)}: report runs of the same data together"
             )
     views = []
     teacher = next((row.saved.model for row in rows if row.folders[0] == teacher_folder), None)
@@ -94,7 +94,7 @@ def write_report(
         similarity={row.name: _similarity(row, dataset) for row in rows},
         similarity_meaning=(
             "Entry (i, j) is the divergence KL(p_i || p_j) in nats of the maps of two classes, mean over "
-            f"{min(SIMILARITY_IMAGES, len(dataset))} images: dark means that the network keeps the two apart."
+            f"{min(SIMILARITY_IMAGES, len(dataset))} images: the larger, the better the network tells the two apart."
         ),
         environment=_environment(rows, dataset, split),
         commands=(f"segstill report {' '.join(str(run) for run in runs)} --out {out.name} --split {split}",),

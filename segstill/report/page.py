@@ -1,11 +1,10 @@
 """Write one HTML page about some runs: everything inside it, nothing loaded from anywhere."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from ..checkpoint import write
 from . import sections
 from .table import scores
 from .view import PageView, RunView
@@ -41,15 +40,7 @@ def write_page(path: Path, page: PageView) -> None:
             f"expected at most {LARGEST / 1e6:.0f} MB: show fewer examples"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-        os.chmod(unfinished, 0o644)  # mkstemp makes it private
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
+    write(path, text)
 
 
 def render(page: PageView) -> str:

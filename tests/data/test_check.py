@@ -165,7 +165,10 @@ def test_the_summary_counts_images_and_pixels(tmp_path):
     for split in ("train", "val"):
         save(tmp_path / f"images/{split}/{split}.png", picture(len(split), 10, 10))
         save(tmp_path / f"masks/{split}/{split}.png", mask)
-    summary = examine(spec(tmp_path)).splits["train"]
+    found = examine(spec(tmp_path))
+    assert "train: 1 images, 20.0% of the pixels without label\n  ground 50.0%, tree 37.5%, house 12.5%" in str(found)
+    assert str(found).endswith("0 errors, 0 warnings")
+    summary = found.splits["train"]
     assert summary.images == 1
     assert summary.frequencies == pytest.approx({"ground": 0.5, "tree": 0.375, "house": 0.125})
     assert summary.unlabelled_pixels == pytest.approx(0.2)
