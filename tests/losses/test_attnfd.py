@@ -119,6 +119,18 @@ def test_tap_names_with_dots_work():
     assert value.isfinite()
 
 
+def test_the_shift_of_a_connector_does_not_count_where_pixels_are_ignored():
+    loss = AttnFD(CHANNELS)
+    for connector in loss.connector.values():
+        torch.nn.init.ones_(connector[1].bias)
+    student = {tap: torch.randn(2, s, 6, 6) for tap, (s, _) in CHANNELS.items()}
+    teacher = {tap: torch.randn(2, t, 6, 6) for tap, (_, t) in CHANNELS.items()}
+    value = loss(student, teacher, {"image": torch.zeros(2, 3, 6, 6), "mask": torch.full((2, 6, 6), 255)})
+    value.backward()
+    assert value == 0
+    assert not any(p.grad.any() for p in loss.parameters())
+
+
 def test_random_teacher_attention_is_frozen_and_stays_in_eval_mode():
     loss = AttnFD(CHANNELS, teacher_attention="random")
     for _ in range(2):

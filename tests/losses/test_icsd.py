@@ -149,6 +149,18 @@ def test_one_valid_pixel_says_nothing_about_classes():
     assert not student.grad.any()
 
 
+def test_an_image_without_a_valid_pixel_has_zero_similarity_and_exactly_zero_gradient():
+    torch.manual_seed(0)
+    logits, valid = torch.randn(2, 3, 4, 5, requires_grad=True), torch.ones(2, 4, 5, dtype=torch.bool)
+    valid[1] = False
+    similarity = inter_class_similarity(logits, valid=valid)
+    (similarity * torch.randn(2, 3, 3)).sum().backward()
+    assert similarity[0].any()
+    assert not similarity[1].any()
+    assert logits.grad[0].any()
+    assert not logits.grad[1].any()
+
+
 def test_similarity_of_unmasked_images_does_not_depend_on_giving_a_full_mask():
     logits = torch.randn(2, 3, 4, 5)
     full = torch.ones(2, 4, 5, dtype=torch.bool)
