@@ -34,8 +34,12 @@ PALETTE = (
     (112, 224, 224),
 )
 
-HUES = (0.0, 0.02, 0.58, 0.02, 0.58, 0.25, 0.25, 0.58)
+HUES = (0.0, 0.0, 0.58, 0.08, 0.5, 0.2, 0.3, 0.66)
 """The usual hue of each class, in turns; that of the background is not used."""
+TYPICAL_HUE = 0.85
+"""Share of the shapes that have the usual hue of their class; the others have any."""
+TYPICAL_TEXTURE = 0.7
+"""Share of the shapes that have the usual texture of their class; the others have any."""
 TEXTURES = (0, 3, 0, 1, 2, 0, 4, 1)
 """The usual texture of each class: gradient, stripes, checks, dots or clouds."""
 
@@ -139,8 +143,8 @@ def _place(
         return
     shade = 1 + 0.3 * ((rows - y) * math.sin(light) + (columns - x) * math.cos(light)) / radius
     shade *= 1 - 0.35 * np.exp(np.minimum(distance, 0) / (1.5 * unit))
-    hue = HUES[label] if rng.random() < 0.8 else rng.random()
-    texture = TEXTURES[label] if rng.random() < 0.6 else int(rng.integers(5))
+    hue = HUES[label] if rng.random() < TYPICAL_HUE else rng.random()
+    texture = TEXTURES[label] if rng.random() < TYPICAL_TEXTURE else int(rng.integers(5))
     colours = _colour(rng, hue, 0.9), _colour(rng, hue, 0.9)
     colour = _painted(rng, up, along, radius, clouds[window], texture, colours) * shade[..., None]
     shadow = 0.45 * np.exp(-np.maximum(distance, 0) / (2 * unit)) * (distance < 6 * unit)

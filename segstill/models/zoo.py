@@ -75,6 +75,7 @@ def smp(
     height, width = (side, side) if isinstance(side, int) else side
     image = torch.zeros(1, 3, height, width, device=next(net.parameters()).device)
     try:
+        _drop_unused(net, image)
         taps = publish_taps(net, _places(net, kind.__name__), image)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
@@ -82,6 +83,24 @@ def smp(
             "give an encoder of one fixed size img_size=..., or choose another encoder"
         ) from error
     return Segmenter(net, classes=classes, taps=taps, mean=mean, std=std, stride=stride, encoder="encoder")
+
+
+def _drop_unused(net: torch.nn.Module, image: torch.Tensor) -> None:
+    """Remove the parts that the scores do not depend on: smp keeps (and runs) stages that `encoder_depth` cuts off.
+
+    They would be counted and shipped, and wait for a gradient that never comes.
+    """
+    was_training = net.training
+    parameters = list(net.parameters())
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(net.eval()(image).sum(), parameters, allow_unused=True)
+    net.train(was_training)
+    used = {id(p) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+    for module in list(net.modules()):
+        for name, child in list(module.named_children()):
+            own = [id(p) for p in child.parameters()]
+            if own and used.isdisjoint(own):
+                setattr(module, name, torch.nn.Identity())
 
 
 def _places(net: Any, architecture: str) -> dict[str, Tap]:

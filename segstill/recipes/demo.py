@@ -12,38 +12,39 @@ STUDENT = Recipe(
     name="demo_student",
     data=DataSpec(
         name="scenes",
-        labelled=32,
-        unlabelled_ratio=1.0,
-        crop=(96, 128),
+        labelled=12,
+        crop=(64, 96),
         scale=(0.75, 1.5),
         workers=0,
-        args={"count": 512},
+        args={"count": 256, "size": (64, 96)},
     ),
     student=ModelSpec(name="tiny", args={"width": 8}),
-    epochs=100,
-    batch_size=8,
-    lr=0.05,
+    epochs=150,
+    batch_size=6,
+    optimizer="adamw",
+    lr=0.004,
     head_lr_factor=1.0,
-    weight_decay=1e-4,
-    nesterov=True,
-    clip=5.0,
+    weight_decay=0.01,
     evaluate_every=50,
 )
+TAPS = ("encoder_pre", "decoder")
 
 
 def demo_teacher() -> Recipe:
-    """A wider network that has seen the labels of every training scene."""
+    """A network of twice the width that has seen the labels of all 256 scenes."""
     return replace(
         STUDENT,
         name="demo_teacher",
         data=replace(STUDENT.data, labelled=None),
-        student=ModelSpec(name="tiny", args={"width": 32}),
-        epochs=6,
+        student=ModelSpec(name="tiny", args={"width": 16}),
+        epochs=12,
+        batch_size=8,
+        evaluate_every=4,
     )
 
 
 def demo_student() -> Recipe:
-    """A small network that has seen 32 labelled scenes."""
+    """A small network that has seen 12 labelled scenes."""
     return STUDENT
 
 
@@ -59,4 +60,4 @@ def demo_aicsd() -> Recipe:
 
 def demo_attnfd() -> Recipe:
     """The same with AttnFD."""
-    return distilled(STUDENT, "attnfd")
+    return distilled(STUDENT, "attnfd", taps=TAPS)

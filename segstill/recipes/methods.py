@@ -15,6 +15,17 @@ METHODS: dict[str, dict[str, TermSpec]] = {
 }
 
 
-def distilled(student: Recipe, method: str) -> Recipe:
-    """Return the recipe of a student (named `..._student`), taught by a method of `METHODS`; all else stays equal."""
-    return replace(student, name=student.name.replace("student", method), terms=METHODS[method])
+def distilled(student: Recipe, method: str, *, taps: tuple[str, ...] = ()) -> Recipe:
+    """Return the recipe of a student (named `..._student`), taught by a method; all else stays equal.
+
+    Args:
+        student: the recipe of the student alone.
+        method: a key of `METHODS`.
+        taps: the features that losses on features match; without them, the losses' own default.
+    """
+    terms = dict(METHODS[method])
+    if taps:
+        terms |= {
+            name: replace(term, args=term.args | {"taps": taps}) for name, term in terms.items() if name == "attnfd"
+        }
+    return replace(student, name=student.name.replace("student", method), terms=terms)

@@ -1,7 +1,4 @@
-import time
-
 import numpy as np
-import pytest
 import torch
 
 from segstill.data import scenes
@@ -59,12 +56,3 @@ def test_outlines_show_in_the_image():
         across.append(step[edge].mean().item())
         elsewhere.append(step[~edge].mean().item())
     assert np.mean(across) > 1.5 * np.mean(elsewhere)
-
-
-@pytest.mark.slow
-def test_drawing_takes_milliseconds():
-    dataset = scenes("train")
-    began = time.process_time()
-    for index in range(20):
-        dataset[index]
-    assert (time.process_time() - began) / 20 < 0.05
