@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class RunFolder:
 
     def __init__(self, path: Path, recipe: Recipe, classes: tuple[str, ...], *, resume: bool, writes: bool = True):
         self.path, self.recipe, self.classes, self.writes = path, recipe, classes, writes
+        self._board: Any = None
         if resume:
             _same_recipe(path, recipe)
         elif writes:
@@ -93,6 +95,7 @@ class RunFolder:
         if self.writes:
             with (self.path / "log.jsonl").open("a") as file:
                 file.write(json.dumps(record) + "\n")
+            self._show(record)
             watch(record)
 
     def finish(self, scores: Record, seconds: float) -> None:
@@ -109,6 +112,25 @@ class RunFolder:
             "seconds_per_epoch": seconds / self.recipe.epochs,
         }
         write(self.path / "metrics.json", json.dumps(metrics, indent=2))
+
+    def close(self) -> None:
+        """Finish the TensorBoard files."""
+        if self._board:
+            self._board.close()
+            self._board = None
+
+    def _show(self, record: Record) -> None:
+        """Hand the numbers of a record to TensorBoard, where it is installed."""
+        if find_spec("tensorboard") is None:
+            return
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter  # takes a second, and many do without
+
+            self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=record["step"])
+        numbers = record | {f"loss/{name}": value for name, value in record.get("losses", {}).items()}
+        for name, value in numbers.items():
+            if isinstance(value, float):
+                self._board.add_scalar(name, value, record["step"])
 
     @property
     def last_good(self) -> str:

@@ -9,6 +9,7 @@ last.safetensors and best.safetensors, and state.pt, from which the run continue
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def train(
     )
 
     prepared.train()
-    with interruption() as interrupted:
+    with closing(folder), interruption() as interrupted:
         began = time.perf_counter()
         started = began - state["seconds"]
         for batch in loader:

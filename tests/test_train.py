@@ -48,7 +48,9 @@ def test_a_run_leaves_everything_behind_that_is_promised(method, teacher, tmp_pa
         "state.pt",
         "last.safetensors",
         "best.safetensors",
+        "tensorboard",
     }
+    assert (tmp_path / "run" / "tensorboard").stat().st_size > 0
     assert read_recipe(tmp_path / "run") == recipe
     assert len(losses(tmp_path / "run")) == 6
     steps = [record for record in read_log(tmp_path / "run") if record["kind"] == "step"]
