@@ -8,7 +8,7 @@ METHODS: dict[str, dict[str, TermSpec]] = {
     "kd": {"cross_entropy": TermSpec(), "pixel_kd": TermSpec()},
     "aicsd": {
         "cross_entropy": TermSpec(ramp="up"),
-        "icsd": TermSpec(ramp="up"),
+        "icsd": TermSpec(ramp="up", weight=3.0),
         "pixel_kd": TermSpec(ramp="down"),
     },
     "attnfd": {"cross_entropy": TermSpec(), "attnfd": TermSpec(weight=2.0)},
