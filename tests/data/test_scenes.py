@@ -33,7 +33,10 @@ def test_the_size_can_be_chosen():
 
 
 def test_colour_alone_does_not_give_the_class():
-    """The nearest mean colour of a class is right more often than by chance (1 in 7), but mostly wrong."""
+    """The nearest mean colour of a class is right more often than by chance (1 in 7), and wrong nearly half the time.
+
+    The bound was 0.45 while classes shared three hues; networks that a demo can train in a minute learned nothing then.
+    """
     dataset = scenes("train", count=40)
     pixels = torch.cat([dataset[i][0].flatten(1).T.float() for i in range(40)])
     labels = torch.cat([dataset[i][1].flatten() for i in range(40)])
@@ -42,7 +45,7 @@ def test_colour_alone_does_not_give_the_class():
     half = len(labels) // 2
     means = torch.stack([pixels[:half][labels[:half] == kind].mean(dim=0) for kind in range(1, 8)])
     guess = torch.cdist(pixels[half:], means).argmin(dim=1) + 1
-    assert 0.25 < (guess == labels[half:]).float().mean() < 0.45
+    assert 0.25 < (guess == labels[half:]).float().mean() < 0.55
 
 
 def test_outlines_show_in_the_image():
