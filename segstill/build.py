@@ -83,9 +83,8 @@ def build_learner(
     """
     everything = {"logits": (student.classes, teacher.classes if teacher else student.classes)}
     shared = [tap for tap in student.taps if teacher is None or tap in teacher.taps]
-    image = torch.zeros(2, 3, *probe, device=next(student.parameters()).device)
-    mine = feature_channels(student, {tap: student.taps[tap] for tap in shared}, image)
-    theirs = feature_channels(teacher, {tap: teacher.taps[tap] for tap in shared}, image) if teacher else mine
+    mine = _channels(student, shared, probe)
+    theirs = _channels(teacher, shared, probe) if teacher else mine
     channels = everything | {tap: (mine[tap], theirs[tap]) for tap in shared}
     return Learner(
         student,
@@ -95,6 +94,11 @@ def build_learner(
         },
         teacher,
     )
+
+
+def _channels(model: Segmenter, taps: list[str], size: tuple[int, int]) -> dict[str, int]:
+    image = torch.zeros(2, 3, *size, device=next(model.parameters()).device)
+    return feature_channels(model, {tap: model.taps[tap] for tap in taps}, image)
 
 
 def _build_loss(name: str, channels: Mapping[str, tuple[int, int]], args: Mapping[str, Any]) -> Loss:
@@ -159,8 +163,29 @@ def load(path: str | Path, spec: ModelSpec | None = None, *, classes: int | None
             "or name the network (--teacher-model.name NAME ...)"
         )
     model = build_model(ModelSpec(name=spec.name, mean=spec.mean, std=spec.std, args=spec.args), classes, say)
-    say(str(load_weights(model, file)))
+    report = load_weights(model, file)
+    if report.missing or report.other_shape:
+        raise ValueError(f"{file} does not hold all of the network {spec.name!r}, expected a whole one: {report}")
+    say(str(report))
     return Saved(model.eval(), None, (), file)
+
+
+def load_teacher(recipe: Recipe, classes: tuple[str, ...], say: Say = print) -> Segmenter | None:
+    """Load the teacher that a recipe names, or return None where it names none.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it was trained on other classes, or its file is not complete.
+    """
+    if not recipe.teacher:
+        return None
+    saved = load(recipe.teacher, recipe.teacher_model, classes=len(classes), say=say)
+    if saved.classes and saved.classes != classes:
+        raise ValueError(
+            f"the teacher {saved.file} knows the classes {list(saved.classes)}, the data has {list(classes)}: "
+            "choose a teacher trained on the same classes in the same order"
+        )
+    return saved.model
 
 
 def checkpoint_file(path: Path) -> Path:

@@ -19,6 +19,7 @@ from .build import build_recipe, find, load
 from .data import DATASETS, examine, open_dataset
 from .demo import run_demo
 from .evaluate import evaluate
+from .flags import take_arguments
 from .losses import LOSSES
 from .models import MODELS
 from .progress import Watcher
@@ -52,7 +53,8 @@ def _train(args: list[str]) -> None:
         )
         _list([])
         return
-    options = _parse(TrainOptions, args[1:], "train " + args[0], default=TrainOptions(build_recipe(args[0])))
+    recipe, rest = take_arguments(build_recipe(args[0]), args[1:])
+    options = _parse(TrainOptions, rest, "train " + args[0], default=TrainOptions(recipe))
     recipe = options.recipe
     run = options.run or Path("runs") / (recipe.name + (f"-seed{recipe.seed}" if recipe.seed else ""))
     with Watcher(out) as watcher:

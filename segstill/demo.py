@@ -45,4 +45,6 @@ def _train_once(recipe: Recipe, run: Path, watch: Callable[[dict[str, Any]], Non
     if (run / "metrics.json").is_file() and read_recipe(run) == recipe:
         say(f"{recipe.name}: already trained in {run}")
         return
+    if (run / "recipe.json").is_file() and read_recipe(run) != recipe:
+        raise ValueError(f"{run} holds a demo of another seed or version: remove {run.parent}, or choose another --out")
     train(recipe, run, resume=(run / "recipe.json").is_file(), watch=watch, say=say)

@@ -81,9 +81,14 @@ def evaluate(
     Returns:
         Fractions in [0, 1]; see `Scores.result`.
     """
+    if not scales or min(scales) <= 0:
+        raise ValueError(
+            f"scales are {tuple(scales)}, expected factors above 0: pass for example --scales 0.75 1.0 1.25"
+        )
     accelerator = accelerator or find_devices()
     device = accelerator.device
-    student.eval().to(device)
+    for model in (student, teacher) if teacher else (student,):
+        model.eval().to(device)
     scores = Scores(len(dataset.classes), boundary=boundary)
     loader = evaluation_loader(
         dataset,

@@ -117,6 +117,8 @@ class Recipe:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, expected more than 0: pass another --{name.replace('_', '-')}"
                 )
+        if self.clip is not None and self.clip <= 0:
+            raise ValueError(f"clip is {self.clip}, expected a gradient norm above 0: leave it out, or pass --clip 1.0")
         if not self.terms:
             raise ValueError("there are no terms, expected at least one loss, such as cross_entropy")
 

@@ -48,7 +48,12 @@ class RunFolder:
         self._board: Any = None
         if resume:
             _same_recipe(path, recipe)
+            if writes and not (path / "env.json").is_file():
+                write(path / "env.json", json.dumps(environment(), indent=2))
         elif writes:
+            if path.is_dir():
+                for part in path.glob(".*.part"):  # a kill left it
+                    part.unlink()
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise FileExistsError(
                     f"{path} exists already: add --resume to continue that run, or choose another folder with --run"
@@ -80,9 +85,10 @@ class RunFolder:
         """Save the state and the student as it is now; `rest` holds step, best, scores and seconds."""
         if not self.writes:
             return
+        # The student first: a kill in between costs nothing, because the state is what a run continues from.
+        self.save_student("last", shipped, rest["step"], rest["scores"])
         parts = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict()}
         save_state(self.path / "state.pt", rest | parts | ({"ema": ema.state_dict()} if ema else {}))
-        self.save_student("last", shipped, rest["step"], rest["scores"])
 
     def save_student(self, which: str, student: nn.Module, step: int, scores: Record) -> None:
         """Save the student alone as `last` or `best`, with everything that is needed to build it again."""
@@ -114,10 +120,14 @@ class RunFolder:
         write(self.path / "metrics.json", json.dumps(metrics, indent=2))
 
     def close(self) -> None:
-        """Finish the TensorBoard files."""
+        """Finish the TensorBoard files; remove a run that failed before its first step, so that it can be repeated."""
         if self._board:
             self._board.close()
             self._board = None
+        if self.writes and {path.name for path in self.path.iterdir()} == {"recipe.json", "env.json"}:
+            for path in self.path.iterdir():
+                path.unlink()
+            self.path.rmdir()
 
     def _show(self, record: Record) -> None:
         """Hand the numbers of a record to TensorBoard, where it is installed."""

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from .build import build_learner, build_model, build_optimizer, build_training_data, load
+from .build import build_learner, build_model, build_optimizer, build_training_data, load_teacher
 from .data import open_dataset, training_loader
 from .evaluate import evaluate, find_devices
 from .optim import averaged, computes_in_bf16, set_learning_rate
@@ -64,7 +65,7 @@ def train(
     validation = open_dataset(recipe.data, "val")
     classes = len(labelled.classes)
     student = build_model(recipe.student, classes, say)
-    teacher = load(recipe.teacher, recipe.teacher_model, classes=classes, say=say).model if recipe.teacher else None
+    teacher = load_teacher(recipe, labelled.classes, say)
     learner = build_learner(student, recipe.terms, teacher)
     learner.to(device)
     if recipe.channels_last:
@@ -73,9 +74,24 @@ def train(
     shipped: nn.Module = ema.module if ema else student
     optimizer = build_optimizer(recipe, learner)
     precision = recipe.precision if recipe.precision != "fast" else "bf16" if computes_in_bf16(device) else "fp32"
-    unlabelled = unlabelled if learner.teacher else None  # only distillation can use them
+    if unlabelled and not learner.teacher:
+        say(f"{len(unlabelled)} images without masks are left out: only distillation can use them")
+        unlabelled = None
     steps_per_epoch = math.ceil(len(labelled) / recipe.batch_size)
     steps = recipe.epochs * steps_per_epoch
+
+    load_from = partial(
+        training_loader,
+        labelled,
+        unlabelled,
+        recipe.data,
+        batch_size=recipe.batch_size,
+        steps=steps,
+        seed=recipe.seed,
+        rank=rank,
+        world_size=processes,
+    )
+    load_from(first_step=0)  # refuses what cannot be loaded
 
     folder = RunFolder(run, recipe, labelled.classes, resume=resume, writes=accelerator.is_main_process)
     accelerator.wait_for_everyone()
@@ -83,17 +99,7 @@ def train(
     if resume:
         state = folder.restore(learner, optimizer, ema)
     step, best, scores = state["step"], state["best"], state["scores"]
-    loader = training_loader(
-        labelled,
-        unlabelled,
-        recipe.data,
-        batch_size=recipe.batch_size,
-        steps=steps,
-        first_step=step,
-        seed=recipe.seed,
-        rank=rank,
-        world_size=processes,
-    )
+    loader = load_from(first_step=step)
     if processes > 1 and device.type == "cuda":  # torch has no synchronised batch norm on the CPU
         nn.SyncBatchNorm.convert_sync_batchnorm(learner)
     prepared = accelerator.prepare(learner)
@@ -121,8 +127,12 @@ def train(
                         "Lower --lr or the weight of that term, or clip gradients (--clip 1.0)"
                     )
             accelerator.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
-            if recipe.clip:
-                clip_grad_norm_(prepared.parameters(), recipe.clip)
+            norm = float(clip_grad_norm_(prepared.parameters(), recipe.clip or math.inf))
+            if not math.isfinite(norm):
+                raise Diverged(
+                    f"the gradient is {norm} at step {step} (losses {values}); the last good checkpoint is "
+                    f"{folder.last_good}. Lower --lr, or clip gradients (--clip 1.0)"
+                )
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             if ema:

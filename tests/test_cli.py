@@ -46,6 +46,28 @@ def test_flags_change_the_recipe(trained):
     assert recipe.teacher == str(trained / "teacher")
 
 
+def test_flags_reach_arguments_that_the_recipe_does_not_set(trained):
+    student = ["train", str(trained / "attnfd.json"), "--run", str(trained / "other"), "--epochs", "1"]
+    student += ["--teacher", str(trained / "teacher"), "--terms.attnfd.args.teacher_attention", "random"]
+    assert run(*student, "--student.args.width", "6", "--terms.attnfd.args.taps", "decoder") == 0
+    recipe = read_recipe(trained / "other")
+    assert recipe.terms["attnfd"].args == {"taps": ("decoder",), "teacher_attention": "random"}
+    assert recipe.student.args["width"] == 6
+
+
+def test_a_teacher_may_be_a_plain_file_of_weights_if_its_network_is_named(trained):
+    from safetensors.torch import save_file
+
+    from segstill.checkpoint import read_weights
+
+    save_file(read_weights(trained / "teacher" / "best.safetensors"), trained / "plain.safetensors")
+    student = ["train", str(trained / "attnfd.json"), "--run", str(trained / "plain"), "--epochs", "1"]
+    student += ["--teacher", str(trained / "plain.safetensors")]
+    assert run(*student) == 2
+    named = ["--teacher-model.name", "tiny", "--teacher-model.args.width", "4", "--teacher-model.args.norm", "group"]
+    assert run(*student, *named) == 0
+
+
 def test_evaluate_prints_one_json_object_and_nothing_else(trained, capsys):
     capsys.readouterr()
     assert run("evaluate", str(trained / "student"), "--split", "test", "--json", "--workers", "0") == 0

@@ -11,7 +11,7 @@ LAYERS = [  # bottom first; parts of layer 1 never import each other
     {"losses", "models", "data", "metrics", "optim", "checkpoint", "recipes"},
     {"learner"},
     {"build", "run", "train", "evaluate", "cost", "report", "demo"},
-    {"progress", "cli"},
+    {"progress", "flags", "cli"},
 ]
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 MAY_IMPORT_BESIDE = {rank for rank, _ in enumerate(LAYERS)} - {1}
