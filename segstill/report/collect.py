@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..build import Saved, build_learner, load
+from ..build import Saved, build_learner, load, load_teacher
 from ..checkpoint import read_state
 from ..cost import measure_cost
 from ..data import open_dataset
@@ -228,9 +228,8 @@ def _attention_learner(row: _Row) -> _Attention | None:
     state, teacher = row.folders[0] / "state.pt", row.recipe.teacher
     if "attnfd" not in kinds or not state.is_file() or not teacher or not Path(teacher).exists():
         return None
-    student = load(row.folders[0]).model
-    guest = load(teacher, row.recipe.teacher_model, classes=len(row.saved.classes), say=lambda _: None).model
-    learner = build_learner(student, row.recipe.terms, guest)
+    guest = load_teacher(row.recipe, row.saved.classes, say=lambda _: None)
+    learner = build_learner(load(row.folders[0]).model, row.recipe.terms, guest)
     learner.load_state_dict(read_state(state)["learner"])
     learner.to(_device(row)).eval()
     return next(_Attention(learner, loss) for loss in learner.losses.values() if isinstance(loss, AttnFD))
