@@ -3,7 +3,10 @@
 from .attnfd import AttnFD, attnfd
 from .cbam import CBAM, parameter_free_attention, parameter_free_attention_map
 from .cross_entropy import CrossEntropy, cross_entropy
+from .features import FeatureLoss
+from .fitnet import FitNet, fitnet
 from .icsd import ICSD, icsd, inter_class_similarity
+from .logits import LogitLoss
 from .loss import Channels, Loss, Variant, in_float32, mean_over_valid
 from .pixel_kd import PixelKD, pixel_kd
 
@@ -12,6 +15,7 @@ LOSSES: dict[str, type[Loss]] = {
     "pixel_kd": PixelKD,
     "icsd": ICSD,
     "attnfd": AttnFD,
+    "fitnet": FitNet,
 }
 """Name in recipes -> loss."""
 
@@ -22,11 +26,15 @@ __all__ = [
     "AttnFD",
     "Channels",
     "CrossEntropy",
+    "FeatureLoss",
+    "FitNet",
+    "LogitLoss",
     "Loss",
     "PixelKD",
     "Variant",
     "attnfd",
     "cross_entropy",
+    "fitnet",
     "icsd",
     "in_float32",
     "inter_class_similarity",

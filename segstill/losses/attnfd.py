@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..batch import Batch, valid_pixels
 from ..taps import Features
 from .cbam import CBAM, parameter_free_attention, parameter_free_attention_map
+from .features import checked_taps, key, project, resized, zero_ignored
 from .loss import Channels, Loss, Variant, check_variant, in_float32
 
 TeacherAttention = Literal["parameter-free", "random"]
@@ -64,8 +64,7 @@ def _tap_distance(student: Tensor, teacher: Tensor, variant: Variant) -> Tensor:
             f"a refined student feature is {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}, expected "
             "equal N and C: map the student's channels to the teacher's by a connector first"
         )
-    if student.shape != teacher.shape:
-        student = F.interpolate(student, size=teacher.shape[2:], mode="bilinear", align_corners=False)
+    student = resized(student, teacher)
     images = len(student)
     rows = images if variant == "paper" else 1
     a, b = student.reshape(rows, -1), teacher.reshape(rows, -1)
@@ -102,7 +101,7 @@ class AttnFD(Loss):
         self,
         channels: Channels,
         *,
-        taps: tuple[str, ...] = ("stage4_pre", "aspp", "decoder"),
+        taps: tuple[str, ...] = ("encoder_pre", "aspp", "decoder"),
         teacher_attention: TeacherAttention = "parameter-free",
         variant: Variant = "paper",
         reduction: int = 16,
@@ -113,20 +112,12 @@ class AttnFD(Loss):
             raise ValueError(
                 f"teacher_attention is {teacher_attention!r}, expected one of {get_args(TeacherAttention)}"
             )
-        missing = [tap for tap in taps if tap not in channels]
-        if missing or not taps:
-            raise ValueError(
-                f"attnfd is to read the taps {list(missing or taps)}, but student and teacher share "
-                f"{sorted(set(channels) - {'logits'})}: choose among these with taps"
-            )
-        self.taps = tuple(taps)
+        self.taps = checked_taps(taps, channels)
         self.variant: Variant = variant
-        self.student_cbam = nn.ModuleDict({_key(tap): CBAM(channels[tap][0], reduction) for tap in taps})
-        self.connector = nn.ModuleDict({_key(tap): _connector(*channels[tap]) for tap in taps})
-        if len(self.connector) < len(taps):
-            raise ValueError(f"the taps {list(taps)} repeat a name ('.' counts as '_'): give each one once")
+        self.student_cbam = nn.ModuleDict({key(tap): CBAM(channels[tap][0], reduction) for tap in taps})
+        self.connector = nn.ModuleDict({key(tap): _connector(*channels[tap]) for tap in taps})
         random = taps if teacher_attention == "random" else ()
-        self.teacher_cbam = nn.ModuleDict({_key(tap): CBAM(channels[tap][1], reduction) for tap in random})
+        self.teacher_cbam = nn.ModuleDict({key(tap): CBAM(channels[tap][1], reduction) for tap in random})
         self.teacher_cbam.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "AttnFD":
@@ -144,13 +135,11 @@ class AttnFD(Loss):
     def _distance(self, student: list[Tensor], teacher: list[Tensor], valid: Tensor | None) -> Tensor:
         student_refined, teacher_refined = [], []
         for tap, s, t in zip(self.taps, student, teacher, strict=True):
-            s, t = _zero_ignored(s, valid), _zero_ignored(t.detach(), valid)
+            s, t = zero_ignored(s, valid), zero_ignored(t.detach(), valid)
             # Zeroed once more after the connector, whose batch norm shifts zeros; attention only multiplies.
-            s = _zero_ignored(self.connector[_key(tap)](self.student_cbam[_key(tap)](s)), valid)
+            s = zero_ignored(self.connector[key(tap)](self.student_cbam[key(tap)](s)), valid)
             student_refined.append(s)
-            teacher_refined.append(
-                self.teacher_cbam[_key(tap)](t) if self.teacher_cbam else parameter_free_attention(t)
-            )
+            teacher_refined.append(self.teacher_cbam[key(tap)](t) if self.teacher_cbam else parameter_free_attention(t))
         return attnfd(student_refined, teacher_refined, variant=self.variant)
 
     @torch.no_grad()
@@ -163,27 +152,13 @@ class AttnFD(Loss):
         """
         maps = {}
         for tap in self.taps:
-            look = cast(CBAM, self.student_cbam[_key(tap)]).attention
+            look = cast(CBAM, self.student_cbam[key(tap)]).attention
             guide = parameter_free_attention_map
             if self.teacher_cbam:
-                guide = cast(CBAM, self.teacher_cbam[_key(tap)]).attention
+                guide = cast(CBAM, self.teacher_cbam[key(tap)]).attention
             maps[tap] = (look(student[tap]), guide(teacher[tap]))
         return maps
 
 
-def _key(tap: str) -> str:
-    return tap.replace(".", "_")  # a module name may hold no dot
-
-
 def _connector(student: int, teacher: int) -> nn.Sequential:
-    conv = nn.Conv2d(student, teacher, kernel_size=1, bias=False)
-    nn.init.normal_(conv.weight, std=(2 / teacher) ** 0.5)
-    return nn.Sequential(conv, nn.BatchNorm2d(teacher))
-
-
-def _zero_ignored(feature: Tensor, valid: Tensor | None) -> Tensor:
-    """Zero the cells of (N, C, h, w) whose nearest pixel in `valid` (N, H, W) is false, whatever they hold."""
-    if valid is None:
-        return feature
-    cells = F.interpolate(valid.unsqueeze(1).float(), size=feature.shape[2:], mode="nearest-exact")
-    return feature.masked_fill(cells == 0, 0)
+    return nn.Sequential(project(student, teacher), nn.BatchNorm2d(teacher))

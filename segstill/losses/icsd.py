@@ -24,19 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..batch import Batch, valid_pixels
-from ..taps import Features
-from .loss import (
-    Channels,
-    Loss,
-    Variant,
-    check_classes,
-    check_logits,
-    check_temperature,
-    check_variant,
-    in_float32,
-    softened,
-)
+from .logits import LogitLoss, check_logits, softened
+from .loss import Channels, Variant, check_variant, in_float32
 
 TEACHER_FLOOR = 1e-6
 """Added to sum_ij S_teacher^2 (nats squared): keeps the error finite where a teacher tells no classes apart."""
@@ -70,7 +59,7 @@ def icsd(
         ValueError: shapes that differ, a temperature of 0 or less, or `valid` together with "published".
     """
     check_variant(variant, valid)
-    check_logits(student_logits, teacher_logits, temperature, valid)
+    check_logits(student_logits, teacher_logits, valid, temperature)
     if variant == "published":
         s = _published_rows(softened(student_logits, temperature))
         t = _published_rows(softened(teacher_logits.detach(), temperature))
@@ -100,7 +89,7 @@ def inter_class_similarity(logits: Tensor, *, temperature: float = 1.0, valid: T
     Raises:
         ValueError: not a map, a mask of another size, or a temperature of 0 or less.
     """
-    check_logits(logits, logits, temperature, valid)
+    check_logits(logits, logits, valid, temperature)
     return _InterClassSimilarity.apply(logits, valid, temperature)  # type: ignore[no-any-return]
 
 
@@ -200,21 +189,10 @@ def _published_rows(logits: Tensor) -> Tensor:
     return F.normalize((own[larger] - shared) / len(logits), dim=1)
 
 
-class ICSD(Loss):
+class ICSD(LogitLoss):
     """`icsd` between the logits of student and teacher, over the pixels that the batch calls valid."""
 
-    def __init__(self, channels: Channels, *, temperature: float = 1.0, variant: Variant = "paper"):
-        super().__init__(channels)
-        check_temperature(temperature)
-        check_variant(variant)
-        if "logits" in channels:
-            check_classes(*channels["logits"])
-        self.temperature = temperature
-        self.variant: Variant = variant
+    function = staticmethod(icsd)
 
-    def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the mean over images."""
-        valid = valid_pixels(batch) if self.variant == "paper" else None
-        return icsd(
-            student["logits"], teacher["logits"], temperature=self.temperature, valid=valid, variant=self.variant
-        )
+    def __init__(self, channels: Channels, *, temperature: float = 1.0, variant: Variant = "paper"):
+        super().__init__(channels, temperature=temperature, variant=variant)

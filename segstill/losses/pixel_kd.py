@@ -13,20 +13,8 @@ by the number of classes K, so that its weight 10 is a weight 10 / K here at T =
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..batch import Batch, valid_pixels
-from ..taps import Features
-from .loss import (
-    Channels,
-    Loss,
-    Variant,
-    check_classes,
-    check_logits,
-    check_temperature,
-    check_variant,
-    in_float32,
-    mean_over_valid,
-    softened,
-)
+from .logits import LogitLoss, check_logits, softened
+from .loss import Channels, Variant, check_variant, in_float32, mean_over_valid
 
 
 @in_float32
@@ -54,7 +42,7 @@ def pixel_kd(
         ValueError: shapes that differ, a temperature of 0 or less, or `valid` together with "published".
     """
     check_variant(variant, valid)
-    check_logits(student_logits, teacher_logits, temperature, valid)
+    check_logits(student_logits, teacher_logits, valid, temperature)
     student, teacher = student_logits, teacher_logits.detach()
     if valid is not None:  # before the softmax: its backward pass would turn an ignored infinity into NaN
         ignored = ~valid.unsqueeze(1)
@@ -67,25 +55,11 @@ def pixel_kd(
     return temperature**2 * mean_over_valid(divergence, valid)
 
 
-class PixelKD(Loss):
+class PixelKD(LogitLoss):
     """`pixel_kd` between the logits of student and teacher, over the pixels that the batch calls valid."""
 
     mean_over = "valid"
+    function = staticmethod(pixel_kd)
 
     def __init__(self, channels: Channels, *, temperature: float = 1.0, variant: Variant = "paper"):
-        super().__init__(channels)
-        check_temperature(temperature)
-        check_variant(variant)
-        if "logits" in channels:
-            check_classes(*channels["logits"])
-        self.temperature = temperature
-        self.variant: Variant = variant
-        if variant == "published":
-            self.mean_over = "images"  # it masks nothing, so every image counts alike
-
-    def forward(self, student: Features, teacher: Features, batch: Batch) -> Tensor:
-        """Return the mean over valid pixels ("published": over all elements)."""
-        valid = valid_pixels(batch) if self.variant == "paper" else None
-        return pixel_kd(
-            student["logits"], teacher["logits"], temperature=self.temperature, valid=valid, variant=self.variant
-        )
+        super().__init__(channels, temperature=temperature, variant=variant)

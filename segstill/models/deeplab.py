@@ -37,8 +37,8 @@ def deeplabv3plus(
 ) -> Segmenter:
     """Build a DeepLabV3+.
 
-    Taps: "stage1" to "stage4" of the encoder (strides 4, 8, 16, 32, at most `output_stride`), "aspp" and "decoder"
-    (each before its dropout), and all of them with "_pre", as they were before their activation.
+    Taps: "stage1" to "stage4" of the encoder (strides 4, 8, 16, 32, at most `output_stride`), "encoder" (the last of
+    them), "aspp" and "decoder" (each before its dropout), and all of them with "_pre", as they were before their activation.
 
     A training batch must hold at least 2 images per process: the batch normalisation after image pooling sees one
     value per image and channel.
@@ -64,7 +64,7 @@ def deeplabv3plus(
     net = DeepLabV3Plus(backbone, classes, _RATES[output_stride], channels, low_level_channels)
     explain_single_images(net)
     taps = {f"stage{stage}": Tap("encoder", index=stage + 1) for stage in (1, 2, 3, 4)}
-    taps |= {"aspp": Tap("aspp"), "decoder": Tap("decoder")}
+    taps |= {"encoder": taps["stage4"], "aspp": Tap("aspp"), "decoder": Tap("decoder")}
     image = torch.zeros(1, 3, 64, 64, device=net.classifier.weight.device)
     return Segmenter(
         net,

@@ -29,7 +29,7 @@ def smp(
     """Build a network of segmentation_models_pytorch.
 
     Taps: "stage1" to "stage4" of the encoder (strides 4, 8, 16, 32, or less where it is dilated; as many as it has),
-    "aspp" of DeepLabV3 and DeepLabV3Plus, "decoder" (what the head is given), each before its dropout; and all of them
+    "encoder", the last of these, which every teacher and every student has whatever their depths; "aspp" of DeepLabV3 and DeepLabV3Plus, "decoder" (what the head is given), each before its dropout; and all of them
     with "_pre", as they were before their activation, unless that activation is a function call inside the network.
 
     Args:
@@ -111,6 +111,7 @@ def _places(net: Any, architecture: str) -> dict[str, Tap]:
         # Counted from stride 1; an encoder that has no feature at a stride puts one without channels there.
         pyramid = [index for index, channels in enumerate(net.encoder.out_channels) if index > 1 and channels > 0]
         taps |= {f"stage{index - 1}": Tap("encoder", index=index) for index in pyramid}
+        taps["encoder"] = Tap("encoder", index=pyramid[-1])
     for path, module in net.named_modules():
         if isinstance(module, ASPP):
             taps["aspp"] = Tap(path)

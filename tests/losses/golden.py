@@ -22,6 +22,7 @@ def read(source: str, name: str) -> dict[str, Tensor]:
 
 
 def assert_close_to_golden(actual: Tensor, expected: Tensor, share_of_maximum: float = 1e-5) -> None:
+    actual = actual.detach()
     torch.testing.assert_close(
         actual.reshape(expected.shape), expected, rtol=1e-4, atol=share_of_maximum * float(expected.abs().max())
     )

@@ -6,7 +6,8 @@ import torch
 from segstill.losses import LOSSES
 
 N, K, H, W = 2, 5, 12, 10
-TAPS = {"stage4_pre": (6, 8, 6, 5), "aspp": (4, 4, 6, 5), "decoder": (3, 4, 12, 10)}  # student, teacher channels, h, w
+# student, teacher channels, h, w
+TAPS = {"encoder": (6, 8, 6, 5), "encoder_pre": (6, 8, 6, 5), "aspp": (4, 4, 6, 5), "decoder": (3, 4, 12, 10)}
 VARIANTS = [(name, {}) for name in LOSSES] + [
     ("pixel_kd", {"variant": "published"}),
     ("icsd", {"variant": "published"}),

@@ -9,7 +9,7 @@ from segstill.losses import AttnFD, attnfd
 from .golden import assert_close_to_golden, every_source, read
 from .test_cbam import part
 
-CHANNELS = {"stage4_pre": (6, 8), "aspp": (4, 4), "decoder": (3, 4), "logits": (5, 5)}
+CHANNELS = {"encoder_pre": (6, 8), "aspp": (4, 4), "decoder": (3, 4), "logits": (5, 5)}
 GOLDEN_TAPS = ("stage4", "aspp", "decoder")
 
 
@@ -98,7 +98,7 @@ def test_other_channel_counts_and_unequal_numbers_of_taps_are_refused():
 
 
 def test_taps_that_the_models_lack_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"\['stage5'\].*share \['aspp', 'decoder', 'stage4_pre'\]"):
+    with pytest.raises(ValueError, match=r"\['stage5'\].*share \['aspp', 'decoder', 'encoder_pre'\]"):
         AttnFD(CHANNELS, taps=("aspp", "stage5"))
     with pytest.raises(ValueError, match="choose among these"):
         AttnFD(CHANNELS, taps=())

@@ -118,7 +118,7 @@ def test_channels_last_features_give_the_same_value_and_gradient(name, args):
 @every_variant
 def test_gradient_agrees_with_finite_differences(name, args):
     torch.manual_seed(0)
-    channels = {"stage4_pre": (2, 3), "aspp": (2, 2), "decoder": (2, 2), "logits": (3, 3)}
+    channels = {"encoder": (2, 3), "encoder_pre": (2, 3), "aspp": (2, 2), "decoder": (2, 2), "logits": (3, 3)}
     loss = LOSSES[name](channels, **args).double()
     shapes = {tap: (2, *count, 3, 4) for tap, count in channels.items()}
     tap_names = loss.taps or ("logits",)
