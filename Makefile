@@ -20,6 +20,7 @@ check: $(READY)  ## format, lint, types
 bench: $(READY)  ## speed and memory, as ratios measured in one run
 	$(PY) bench/losses.py
 	$(PY) bench/step.py
+	$(PY) bench/loader.py
 
 wheel: $(READY)
 	$(PY) -m build
@@ -27,7 +28,7 @@ wheel: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet uv==0.13.8
-	$(VENV)/bin/uv pip install --quiet --python $(PY) -c constraints.txt --group dev -e '.[tensorboard]'
+	$(VENV)/bin/uv pip install --quiet --python $(PY) -c constraints.txt --group dev -e '.[coco,sbd,tensorboard]'
 	touch $@
 
 clean:

@@ -1,6 +1,8 @@
 """Show a run while it trains: a live bar in a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -57,6 +59,33 @@ class Watcher:
             done = max(record["step"] - self._first_step, 1)
             left = (self._shown - self._began) / done * (record["steps"] - record["step"])
             self.say(f"  step {record['step']} of {record['steps']}  {text}  {_minutes(left)} left")
+
+
+@contextmanager
+def counting(console: Console, what: str, *, every: float = 5.0) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many of how many are done: a bar in a terminal, plain lines elsewhere.
+
+    Args:
+        console: where to show it.
+        what: follows the numbers.
+        every: seconds between plain lines; nothing is shown of what takes less.
+    """
+    if console.is_terminal:
+        with Progress(
+            BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn(), console=console
+        ) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    shown = time.perf_counter()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal shown
+        if time.perf_counter() - shown > every:
+            shown = time.perf_counter()
+            console.print(f"  {done} of {total} {what}", markup=False, highlight=False)
+
+    yield tell
 
 
 def _minutes(seconds: float) -> str:

@@ -1,45 +1,71 @@
 """Data sets, their augmentation and their loaders; DATASETS is the table of everything there is."""
 
-import inspect
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Any, get_args, get_type_hints
+from functools import partial
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..recipe import DataSpec
-from .camvid import camvid
+from .ade20k import ade20k, ade20k_files
+from .camvid import camvid, camvid_files
 from .check import Examination, Problem, check, examine
+from .cityscapes import cityscapes, cityscapes_files
+from .coco import coco, coco_files
 from .dataset import SegmentationDataset
-from .files import SPLITS
-from .folder import Images, folder
+from .files import SPLITS, Pairs
+from .folder import Images, folder, folder_files
 from .loader import evaluation_loader, training_loader
 from .parts import Joined, limit_labels
 from .scenes import scenes
+from .voc import voc, voc_files
 
 __all__ = [
     "DATASETS",
+    "LISTED",
     "SPLITS",
     "Examination",
     "Images",
     "Problem",
     "SegmentationDataset",
+    "ade20k",
     "camvid",
     "check",
+    "choose_split",
+    "cityscapes",
+    "coco",
     "evaluation_loader",
     "examine",
     "folder",
     "limit_labels",
     "open_dataset",
     "open_unlabelled",
+    "recognise",
     "scenes",
     "training_loader",
     "validate",
+    "voc",
 ]
 
 DATASETS: dict[str, Callable[..., SegmentationDataset]] = {
+    "ade20k": ade20k,
     "camvid": camvid,
+    "cityscapes": cityscapes,
+    "coco": coco,
     "folder": folder,
     "scenes": scenes,
+    "voc": voc,
 }
+LISTED: dict[str, Callable[..., Pairs]] = {
+    "ade20k": ade20k_files,
+    "camvid": camvid_files,
+    "cityscapes": cityscapes_files,
+    "coco": coco_files,
+    "folder": folder_files,
+    "voc": voc_files,
+}
+"""Those that are read from files, opened without complaint: `check` tells what is wrong with them."""
 
 
 def open_dataset(spec: DataSpec, split: str) -> SegmentationDataset:
@@ -79,25 +105,59 @@ def open_unlabelled(spec: DataSpec, rest: SegmentationDataset | None = None) -> 
     return Joined(parts) if parts and spec.unlabelled_ratio != 0 else None
 
 
+def choose_split(spec: DataSpec, preferred: str, other: str, *, say: Callable[[str], None] = print) -> str:
+    """Return the split to score on: the preferred one, or the other where the data has no such split.
+
+    Args:
+        spec: the data set.
+        preferred: train, val or test.
+        other: train, val or test.
+        say: is told when the other one is taken.
+    """
+    if spec.name in LISTED:
+        opened = partial(LISTED[spec.name], **validate(spec))
+        if opened(split=preferred).listing.absent and not opened(split=other).listing.absent:
+            say(f"{spec.root} has no {preferred} split: the {other} split is taken")
+            return other
+    return preferred
+
+
+def recognise(root: str | Path) -> str:
+    """Return the name of the data set with classes of its own that has the layout of a folder.
+
+    Raises:
+        ValueError: none has, or several do.
+    """
+    own = [name for name in LISTED if name != "folder"]
+    fitting = [name for name in own if not LISTED[name](root, "train").listing.absent]
+    if len(fitting) != 1:
+        given = f"the layouts of {fitting}" if fitting else f"the layout of none of {own}"
+        raise ValueError(
+            f"{root} has {given}: name the data set and pass the folder as --data.root, or pass --data.classes for"
+            " images and masks of your own"
+        )
+    return fitting[0]
+
+
 def validate(spec: DataSpec) -> dict[str, Any]:
     """Return the arguments, besides the split, that build the data set; see `open_dataset` for what it raises."""
     if spec.name not in DATASETS:
         raise ValueError(f"there is no data set {spec.name!r}; {_nearest(spec.name, DATASETS)}")
-    parameters = inspect.signature(DATASETS[spec.name]).parameters
-    own = [name for name in parameters if name not in ("root", "split", "classes")]
+    parameters = get_type_hints(DATASETS[spec.name])
+    needs_names = parameters.get("classes") == tuple[str, ...]
+    own = sorted(parameters.keys() - {"root", "split", "return"} - ({"classes"} if needs_names else set()))
     for name, value in spec.args.items():
         if name not in own:
             raise ValueError(f"data set {spec.name!r} has no argument {name!r}; {_nearest(name, own)}")
-        expected = get_type_hints(DATASETS[spec.name])[name]
-        if not _fits(value, expected):
-            kind = getattr(expected, "__name__", expected) if not get_args(expected) else expected
-            raise ValueError(f"argument {name!r} of data set {spec.name!r} is {value!r}, expected {kind}")
+        if not _fits(value, parameters[name]):
+            expected = _told(parameters[name])
+            raise ValueError(f"argument {name!r} of data set {spec.name!r} is {value!r}, expected {expected}")
     arguments: dict[str, Any] = dict(spec.args)
     if "root" in parameters:
         if not spec.root:
             raise ValueError(f"data set {spec.name!r} is read from files and no folder was given: pass --data.root DIR")
         arguments["root"] = spec.root
-    if "classes" in parameters:
+    if needs_names:
         if not spec.classes:
             raise ValueError(
                 f"data set {spec.name!r} needs the class names in the order of the mask values:"
@@ -112,10 +172,22 @@ def validate(spec: DataSpec) -> dict[str, Any]:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Tell whether a value is of a plain type, or a tuple of such."""
-    if items := get_args(kind):
-        return isinstance(value, tuple) and len(value) == len(items) and all(map(_fits, value, items))
+    """Tell whether a value is of a plain type, a tuple of such, one of several values, or of one of several types."""
+    options = get_args(kind)
+    if get_origin(kind) is Literal:
+        return value in options
+    if get_origin(kind) is UnionType:
+        return any(_fits(value, option) for option in options)
+    if options:
+        return isinstance(value, tuple) and len(value) == len(options) and all(map(_fits, value, options))
     return type(value) is kind
+
+
+def _told(kind: Any) -> str:
+    """Name a type of an argument, for a message."""
+    if get_origin(kind) is Literal:
+        return f"one of {list(get_args(kind))}"
+    return str(kind) if get_args(kind) else kind.__name__
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

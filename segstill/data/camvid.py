@@ -7,8 +7,9 @@ validation, 233 for the test.
 
 from pathlib import Path
 
+from ..batch import IGNORE
 from .dataset import SegmentationDataset
-from .files import IMAGE_SUFFIXES, MASK_SUFFIX, SPLITS, Listing, Pairs, Problem, image_files
+from .files import IMAGE_SUFFIXES, MASK_SUFFIX, SPLITS, Listing, Pairs, image_files, listed, nothing, png_masks, sound
 
 CLASSES = (
     "sky",
@@ -36,17 +37,17 @@ PALETTE = (
     (64, 64, 0),
     (0, 128, 192),
 )
-UNLABELLED = 11
-"""How SegNet's own masks say 255."""
+MEANING = {**{number: number for number in range(len(CLASSES))}, 11: IGNORE, IGNORE: IGNORE}
+"""Of the values in SegNet's own masks, where 11 is no label."""
 LAYOUTS = "images/<split>/<id>.jpg with masks/<split>/<id>.png, or SegNet's train/ with trainannot/ and so on"
 
 
 def camvid(root: str | Path, split: str) -> SegmentationDataset:
     """Open CamVid in one of the two layouts it comes in.
 
-    Either `images/<split>/<id>.jpg`, `masks/<split>/<id>.png` and optional lists `<split>.txt` of ids, with 255 for
-    no label; or the folders of SegNet (`train`, `trainannot`, `val`, ...) with optional lists of two paths per line,
-    with 11 for no label.
+    Either `images/<split>/<id>.jpg`, `masks/<split>/<id>.png` and optional lists `<split>.txt`, with 255 for no label;
+    or the folders of SegNet (`train`, `trainannot`, `val`, ...) with optional lists, with 11 for no label.  A list
+    holds an id per line or, as SegNet's own do, the paths of image and mask.
 
     Args:
         root: the folder that holds these, or one that holds them in a folder `CamVid`.
@@ -56,64 +57,57 @@ def camvid(root: str | Path, split: str) -> SegmentationDataset:
         FileNotFoundError: the root, a folder or a listed file is missing.
         ValueError: a folder is empty, or two files go by one id.
     """
-    return Pairs(camvid_files(Path(root), split), CLASSES, PALETTE)
+    return sound(camvid_files(root, split))
 
 
-def camvid_files(root: Path, split: str) -> Listing:
-    """List the files of a split and what is wrong with the list."""
-    if (root / "CamVid").is_dir():
-        root = root / "CamVid"
+def camvid_files(root: str | Path, split: str) -> Pairs:
+    """Open it without complaint about its lists."""
+    root = Path(root)
+    root = root / "CamVid" if (root / "CamVid").is_dir() else root
+    segnet = not (root / "images").is_dir() and any((root / f"{name}annot").is_dir() for name in SPLITS)
+    masks = png_masks(CLASSES, MEANING if segnet else None)
+    return Pairs(_listing(root, split, segnet=segnet), CLASSES, PALETTE, masks)
+
+
+def _listing(root: Path, split: str, *, segnet: bool) -> Listing:
+    if segnet:
+        folder, masks = root / split, root / f"{split}annot"
+    elif (root / "images").is_dir():
+        folder, masks = root / "images" / split, root / "masks" / split
+    else:
+        given = f"is not there, expected {LAYOUTS}" if root.is_dir() else "is not there, nor is its root"
+        return nothing(root / "images", given, "point --data.root at the folder that holds them")
     names = root / f"{split}.txt"
     lines = names.read_text().split("\n") if names.is_file() else []
     entries = [line.split() for line in lines if line.strip()]
-    if (root / "images").is_dir():
-        folder, masks, ignore = root / "images" / split, root / "masks" / split, None
-    elif any((root / f"{name}annot").is_dir() for name in SPLITS):
-        folder, masks, ignore = root / split, root / f"{split}annot", UNLABELLED
-    else:
-        given = f"is not there, expected {LAYOUTS}" if root.is_dir() else "is not there, nor is its root"
-        problem = Problem("error", root / "images", given, "point --data.root at the folder that holds them")
-        return Listing(root, problems=(problem,), absent=True)
     if not entries:
         if not folder.is_dir():
-            problem = Problem("error", folder, "does not exist", f"CamVid needs {LAYOUTS}")
-            return Listing(folder, problems=(problem,), absent=True)
+            return nothing(folder, "does not exist", f"CamVid needs {LAYOUTS}")
         images, problems = image_files(folder)
         wanted = [(path, masks / f"{stem}{MASK_SUFFIX}") for stem, path in images.items()]
-        return _listing(folder, wanted, problems, ignore)
+        return listed(folder, wanted, f"{folder} holds its image", problems)
     wanted = [
-        (_relocated(root, Path(entry[0])), _relocated(root, Path(entry[1])))
+        (_relocated(folder, Path(entry[0])), _relocated(masks, Path(entry[1])))
         if len(entry) == 2
-        else (_with_suffix(folder / entry[0]), masks / f"{entry[0]}{MASK_SUFFIX}")
+        else (_with_suffix(folder / f"{entry[0]}{IMAGE_SUFFIXES[0]}"), masks / f"{entry[0]}{MASK_SUFFIX}")
         for entry in entries
     ]
-    return _listing(names, wanted, [], ignore)
+    return listed(names, wanted, f"{names} names it")
 
 
-def _listing(source: Path, wanted: list[tuple[Path, Path]], problems: list[Problem], ignore: int | None) -> Listing:
-    """Keep the pairs that exist; the others are problems."""
-    pairs: list[tuple[Path, Path]] = []
-    seen: set[Path] = set()
-    for image, mask in wanted:
-        missing = [path for path in (image, mask) if not path.is_file()]
-        problems += [
-            Problem("error", path, f"is missing, though {source} names it", "restore the file or correct the list")
-            for path in missing
-        ]
-        if image in seen:
-            problems.append(Problem("error", source, f"names {image} twice", "remove one of the lines"))
-        elif not missing:
-            pairs.append((image, mask))
-        seen.add(image)
-    return Listing(source, tuple(pairs), tuple(problems), ignore=ignore)
+def _relocated(folder: Path, path: Path) -> Path:
+    """Return the file that a list means: the paths in it are those of somebody's machine, perhaps of another split.
 
-
-def _relocated(root: Path, path: Path) -> Path:
-    """The published lists hold absolute paths of somebody's machine; only the folder and the file name matter."""
-    return root / Path(*path.parts[-2:])
+    Args:
+        folder: where the images, or the masks, of the list's own split are.
+        path: as `/SegNet/CamVid/trainannot/0001TP_006690.png`.
+    """
+    parent = path.parent.name
+    siblings = [folder.parent / name for name in (parent, parent.removesuffix("annot")) if name]
+    return _with_suffix(next((sibling for sibling in siblings if sibling.is_dir()), folder) / path.name)
 
 
 def _with_suffix(path: Path) -> Path:
-    """Return the image that goes by this id; where there is none, the name that it should have."""
-    candidates = [path.with_name(path.name + suffix) for suffix in IMAGE_SUFFIXES]
-    return next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
+    """Return the file, or the one of another image suffix that is there in its stead."""
+    candidates = [path, *(path.with_suffix(suffix) for suffix in IMAGE_SUFFIXES)]
+    return next((candidate for candidate in candidates if candidate.is_file()), path)

@@ -1,6 +1,7 @@
 """Reads every file of a data set and names every problem, each with the file, what is wrong and what to do."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,12 +13,11 @@ from torch import Tensor
 
 from ..batch import IGNORE
 from ..recipe import DataSpec
-from .camvid import CLASSES as CAMVID_CLASSES
-from .camvid import camvid_files
 from .dataset import SegmentationDataset
-from .files import SPLITS, FileError, Listing, Problem, image_files, read_image, read_mask, same_size
-from .folder import folder_files
+from .files import SPLITS, Pairs, Problem, image_files
+from .pictures import FileError, read_image, same_size
 
+UNLABELLED = "unlabelled"
 Progress = Callable[[int, int], None]
 """Called with the number of samples read and the number of all."""
 
@@ -84,80 +84,71 @@ def examine(spec: DataSpec, progress: Progress | None = None) -> Examination:
         spec: the data set; the folder of unlabelled images is read too.
         progress: called now and then, from this thread.
     """
-    from . import open_dataset, validate  # here, because the table of data sets stands above this module
+    from . import LISTED, open_dataset, validate  # here, because the tables of data sets stand above this module
 
-    validate(spec)
-    listings, drawn = _listings(spec), {}
-    if listings:
-        classes = spec.classes if spec.name == "folder" else CAMVID_CLASSES
-    else:
-        drawn = {split: open_dataset(spec, split) for split in SPLITS}
-        classes = drawn["train"].classes
-    result = Examination()
+    arguments = validate(spec)
+    make = LISTED.get(spec.name)
+    datasets = {split: make(split=split, **arguments) if make else open_dataset(spec, split) for split in SPLITS}
+    problems: list[Problem] = []
+    sources: dict[str, Path] = {}
+    deliberate: set[tuple[str, str]] = set()
     jobs: list[tuple[str, Callable[[], _Reading]]] = []
-    for split, listing in listings.items():
-        if not (listing.absent and split == "test"):  # nobody needs it for training
-            result.problems.extend(listing.problems)
-        jobs += [(split, partial(_read, *pair, classes, listing.ignore)) for pair in listing.pairs]
-    for split, dataset in drawn.items():
-        jobs += [(split, partial(_draw, dataset, index)) for index in range(len(dataset))]
+    for split, dataset in datasets.items():
+        sources[split] = Path(spec.name)
+        read = _draw
+        if isinstance(dataset, Pairs):
+            sources[split], read = dataset.listing.source, _read
+            deliberate |= {(split, other) for other in dataset.listing.includes}
+            if not (dataset.listing.absent and split == "test"):  # nobody needs it for training
+                problems += dataset.listing.problems
+        jobs += [(split, partial(read, dataset, index)) for index in range(len(dataset))]
     if spec.unlabelled is not None:
-        images, problems = image_files(Path(spec.unlabelled))
-        result.problems.extend(problems)
-        jobs += [("unlabelled", partial(_read, path, None, classes, None)) for path in images.values()]
+        more, found = image_files(Path(spec.unlabelled))
+        problems += found
+        jobs += [(UNLABELLED, partial(_read_unlabelled, path)) for path in more.values()]
 
-    readings: dict[str, list[_Reading]] = {}
+    seen: dict[bytes, tuple[str, Path]] = {}
+    images, pixels = Counter[str](), {split: torch.zeros(256, dtype=torch.int64) for split in SPLITS}
+    repeated: list[Problem] = []
     with ThreadPoolExecutor(max(1, spec.workers)) as pool:
-        for done, reading in enumerate(pool.map(lambda job: job[1](), jobs), 1):
-            readings.setdefault(jobs[done - 1][0], []).append(reading)
-            result.problems.extend(reading.problems)
+        for (split, _), (done, reading) in zip(jobs, enumerate(pool.map(lambda job: job[1](), jobs), 1), strict=True):
+            problems += reading.problems
+            repeated += _repeated(seen, split, reading, deliberate)
+            if reading.counts is not None:
+                pixels[split] += reading.counts
+            images[split] += not reading.problems
             if progress:
                 progress(done, len(jobs))
 
-    result.problems.extend(_repeated(readings))
-    unlabelled = readings.pop("unlabelled", [])
-    for split, found in readings.items():
-        counted = [reading.counts for reading in found if reading.counts is not None]
-        if counted:
-            pixels = torch.stack(counted).sum(dim=0)
-            result.splits[split] = _summary(len(counted), pixels, classes)
-            source = listings[split].source if listings else Path(spec.name)
-            result.problems.extend(_never_seen(source, split, pixels, classes))
-    fine = sum(not reading.problems for reading in unlabelled)
-    once = list(dict.fromkeys(result.problems))  # splits that share a folder see the same problems
-    return Examination(once, result.splits, fine)
+    problems += repeated
+    classes = datasets["train"].classes
+    summaries = {}
+    for split in SPLITS:
+        if images[split]:
+            summaries[split] = _summary(images[split], pixels[split], classes)
+            problems += _never_seen(sources[split], split, pixels[split], classes)
+    once = list(dict.fromkeys(problems))  # splits that share a folder see the same problems
+    return Examination(once, summaries, images[UNLABELLED])
 
 
-def _listings(spec: DataSpec) -> dict[str, Listing]:
-    """Return the files of each split; empty for data sets that are not read from files."""
-    root = Path(spec.root or "")
-    if spec.name == "camvid":
-        return {split: camvid_files(root, split) for split in SPLITS}
-    if spec.name == "folder":
-        names = {name: str(value) for name, value in spec.args.items()}
-        return {split: folder_files(root, split, **names) for split in SPLITS}
-    return {}
-
-
-def _read(image_path: Path, mask_path: Path | None, classes: tuple[str, ...], ignore: int | None) -> _Reading:
+def _read(dataset: Pairs, index: int) -> _Reading:
     """Read one sample fully; image and mask are judged apart, so that both may be wrong."""
-    problems, image, mask = [], None, None
-    try:
-        image = read_image(image_path)
-    except (FileError, OSError) as error:
-        problems.append(_problem(image_path, error))
-    try:
-        mask = read_mask(mask_path, classes, ignore=ignore) if mask_path else None
-    except (FileError, OSError) as error:
-        problems.append(_problem(mask_path or image_path, error))
-    if image is not None and mask is not None and mask_path:
+    image_path, mask_path = dataset.listing.pairs[index]
+    image, image_problems = _attempt(image_path, lambda: dataset.image(index))
+    mask, mask_problems = _attempt(mask_path, lambda: dataset.mask(index))
+    problems = image_problems + mask_problems
+    if image is not None and mask is not None:
         try:
             same_size(image_path, image, mask_path, mask)
         except FileError as error:
-            problems.append(_problem(mask_path, error))
+            problems.append(Problem("error", *error.args))
     counts = _counts(mask) if mask is not None and not problems else None
-    digest = hashlib.blake2b(image_path.read_bytes()).digest() if image is not None else b""
-    return _Reading(image_path, tuple(problems), counts, digest)
+    return _Reading(image_path, tuple(problems), counts, _digest(image_path, image))
+
+
+def _read_unlabelled(path: Path) -> _Reading:
+    image, problems = _attempt(path, lambda: read_image(path))
+    return _Reading(path, tuple(problems), digest=_digest(path, image))
 
 
 def _draw(dataset: SegmentationDataset, index: int) -> _Reading:
@@ -165,10 +156,18 @@ def _draw(dataset: SegmentationDataset, index: int) -> _Reading:
     return _Reading(Path(dataset.name(index)), counts=_counts(mask) if mask is not None else None)
 
 
-def _problem(file: Path, error: Exception) -> Problem:
-    if isinstance(error, FileError):
-        return Problem("error", *error.args)
-    return Problem("error", file, f"cannot be read ({error})", "look after the file and its access rights")
+def _attempt(file: Path, read: Callable[[], Tensor]) -> tuple[Tensor | None, list[Problem]]:
+    try:
+        return read(), []
+    except FileError as error:
+        return None, [Problem("error", *error.args)]
+    except OSError as error:
+        given = f"cannot be read ({error})"
+        return None, [Problem("error", file, given, "look after the file and its access rights")]
+
+
+def _digest(path: Path, image: Tensor | None) -> bytes:
+    return b"" if image is None else hashlib.blake2b(path.read_bytes()).digest()
 
 
 def _counts(mask: Tensor) -> Tensor:
@@ -190,17 +189,18 @@ def _never_seen(source: Path, split: str, pixels: Tensor, classes: tuple[str, ..
             yield Problem("warning", source, given, "add images that show it, or leave the class out")
 
 
-def _repeated(readings: dict[str, list[_Reading]]) -> Iterator[Problem]:
-    """Name pictures that occur twice: a score on pictures that were trained on means nothing."""
-    seen: dict[bytes, tuple[str, Path]] = {}
-    for split, found in readings.items():
-        for reading in found:
-            if not reading.digest:
-                continue
-            first_split, first = seen.setdefault(reading.digest, (split, reading.file))
-            if first_split != split:
-                given = f"({split}) is the same picture as {first} ({first_split})"
-                yield Problem("error", reading.file, given, "keep it in one of the two")
-            elif first != reading.file:
-                given = f"is the same picture as {first}, so it counts twice in the {split} split"
-                yield Problem("warning", reading.file, given, "remove one of the two")
+def _repeated(
+    seen: dict[bytes, tuple[str, Path]], split: str, reading: _Reading, deliberate: set[tuple[str, str]]
+) -> Iterator[Problem]:
+    """Name a picture that occurred before: a score on pictures that were trained on means nothing."""
+    if not reading.digest:
+        return
+    first_split, first = seen.setdefault(reading.digest, (split, reading.file))
+    if (first_split, split) in deliberate and first == reading.file:
+        return
+    if first_split != split:
+        given = f"({split}) is the same picture as {first} ({first_split})"
+        yield Problem("error", reading.file, given, "keep it in one of the two")
+    elif first != reading.file:
+        given = f"is the same picture as {first}, so it counts twice in the {split} split"
+        yield Problem("warning", reading.file, given, "remove one of the two")

@@ -1,39 +1,26 @@
-"""Reads images and masks from files, and says which file is wrong and what to do about it."""
+"""Data sets of files: which image goes with which mask, and what is wrong with that."""
 
-import struct
-import zlib
-from collections.abc import Sequence
+import os
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..batch import IGNORE
 from .dataset import SegmentationDataset
+from .pictures import read_image, read_mask, same_size
 
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MASK_SUFFIX = ".png"
+ONE_BY_ONE = 20
+"""More missing files of one folder than this become one problem: the folder was not extracted completely."""
 
-
-class FileError(ValueError):
-    """A file cannot be used; built as `FileError(file, given, remedy)`.
-
-    A loader's worker builds it again from one text that holds its whole traceback; of that, only our sentence is kept.
-    """
-
-    def __init__(self, *parts: object):
-        if len(parts) == 1 and "Original Traceback" in str(parts[0]):
-            parts = (str(parts[0]).rstrip().rpartition("FileError: ")[2],)
-        super().__init__(*parts)
-
-    def __str__(self) -> str:
-        file, *rest = map(str, self.args)
-        return f"{file}: {'; '.join(rest)}" if rest else file
+MaskReader = Callable[[Path, Path], Tensor]
+"""Reads the mask (H, W) uint8 of a sample, given the file of the mask and that of the image; raises FileError."""
 
 
 @dataclass(frozen=True)
@@ -62,114 +49,131 @@ class Listing:
     problems: tuple[Problem, ...] = ()
     absent: bool = False
     """Whether there is no such split at all."""
-    ignore: int | None = None
-    """A mask value that these files use for "no label" besides 255."""
+    includes: tuple[str, ...] = ()
+    """Other splits whose images this one holds on purpose."""
 
 
 class Pairs(SegmentationDataset):
-    """Image files with mask files."""
+    """Image files with mask files, as listed; `sound` tells whether the list is right.
 
-    def __init__(self, listing: Listing, classes: tuple[str, ...], palette: tuple[tuple[int, int, int], ...]):
-        errors = [problem for problem in listing.problems if problem.severity == "error"]
-        if errors:
-            kind = ValueError if errors[0].file.exists() else FileNotFoundError
-            more = f" (and {len(errors) - 1} more: `segstill check` lists them all)" if len(errors) > 1 else ""
-            raise kind(f"{errors[0]}{more}")
+    Args:
+        listing: the files.
+        classes: names.
+        palette: a colour per class.
+        read_mask: reads a mask.
+        upright: turn images as their EXIF tag says; False where the masks follow the pixels as they are stored.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        classes: tuple[str, ...],
+        palette: tuple[tuple[int, int, int], ...],
+        read_mask: MaskReader,
+        *,
+        upright: bool = False,
+    ):
+        self.listing = listing
         self.classes = classes
         self.palette = palette
-        self._pairs = listing.pairs
-        self._ignore = listing.ignore
+        self._read_mask = read_mask
+        self._upright = upright
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self.listing.pairs)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor | None]:
-        return read_pair(*self._pairs[index], self.classes, ignore=self._ignore)
+        image, mask = self.image(index), self.mask(index)
+        image_path, mask_path = self.listing.pairs[index]
+        same_size(image_path, image, mask_path, mask)
+        return image, mask
+
+    def image(self, index: int) -> Tensor:
+        """Read the image (3, H, W) uint8."""
+        return read_image(self.listing.pairs[index][0], upright=self._upright)
+
+    def mask(self, index: int) -> Tensor:
+        """Read the mask (H, W) uint8."""
+        image_path, mask_path = self.listing.pairs[index]
+        return self._read_mask(mask_path, image_path)
 
     def name(self, index: int) -> str:
         """Return the file name without suffix."""
-        return self._pairs[index][0].stem
+        return self.listing.pairs[index][0].stem
 
     def files(self, index: int) -> tuple[Path, ...]:
         """Return the files that the sample is read from."""
-        return self._pairs[index]
+        return self.listing.pairs[index]
 
 
-def read_image(path: Path) -> Tensor:
-    """Read any picture as 8-bit RGB, turned upright as its EXIF tag says; transparency is dropped.
-
-    Returns:
-        (3, H, W) uint8.
+def sound(dataset: Pairs) -> Pairs:
+    """Return the data set, unless something is wrong with its list.
 
     Raises:
-        FileError: the file does not decode, or holds numbers without a defined brightness.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: a file or folder is missing.
+        ValueError: anything else.
     """
-    image = _decode(path)
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-            given = f"is a picture in mode {image.mode!r} with values {values.min()} to {values.max()}"
-            raise FileError(path, given, "save it with 8 bits per channel")
-        image = Image.fromarray((values >> 8).astype(np.uint8))  # PIL itself would cut 16 bits off at 255
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    errors = [problem for problem in dataset.listing.problems if problem.severity == "error"]
+    if errors:
+        kind = ValueError if errors[0].file.exists() else FileNotFoundError
+        more = f" (and {len(errors) - 1} more: `segstill check` lists them all)" if len(errors) > 1 else ""
+        raise kind(f"{errors[0]}{more}")
+    return dataset
 
 
-def read_mask(path: Path, classes: Sequence[str], *, ignore: int | None = None) -> Tensor:
-    """Read class ids from a gray or palette picture; a palette's indices are the ids, its colours do not matter.
+def png_masks(classes: tuple[str, ...], meaning: Mapping[int, int] | None = None) -> MaskReader:
+    """Return a reader of masks in pictures; see `read_mask` for its arguments."""
+    return partial(_read_png, classes=classes, meaning=meaning)  # can be sent to worker processes, unlike a closure
+
+
+def listed(
+    source: Path,
+    wanted: Collection[tuple[Path, Path]],
+    why: str,
+    problems: Iterable[Problem] = (),
+    *,
+    includes: tuple[str, ...] = (),
+) -> Listing:
+    """List the pairs of image and mask of which both exist; the others are problems.
 
     Args:
-        path: the file.
-        classes: names; the ids 0 to `len(classes) - 1` and 255 are allowed.
-        ignore: one more value that means 255.
-
-    Returns:
-        (H, W) uint8.
-
-    Raises:
-        FileError: the file does not decode, has several channels or 16 bits, or holds other values.
-        FileNotFoundError: there is no such file.
+        source: the folder or the list that names them.
+        wanted: the pairs.
+        why: ends the sentence "... is missing, though ...".
+        problems: those found before.
+        includes: other splits whose images this one holds on purpose.
     """
-    image = _decode(path)
-    if image.mode not in ("L", "P", "1"):
-        kind = "16-bit" if image.mode.startswith("I") else f"{len(image.getbands())}-channel"
-        given = f"is a {kind} picture (mode {image.mode!r}), expected a mask with one 8-bit channel of class ids"
-        raise FileError(path, given, "save class ids 0, 1, 2, ... as an 8-bit gray or palette PNG, 255 for no label")
-    mask = np.array(image, dtype=np.uint8)
-    if ignore is not None:
-        mask[mask == ignore] = IGNORE
-    outside = (mask >= len(classes)) & (mask != IGNORE)
-    if outside.any():
-        values, counts = np.unique(mask[outside], return_counts=True)
-        found = ", ".join(f"{value} ({count} pixels)" for value, count in zip(values[:8], counts[:8], strict=True))
-        found += f" and {len(values) - 8} more values" if len(values) > 8 else ""
-        raise FileError(
-            path,
-            f"holds the value {found}, expected 0 to {len(classes) - 1} for the {len(classes)} classes"
-            f" {_shortened(classes)}, or 255 for no label",
-            "correct the mask or the list of classes; `segstill check` lists every such file",
-        )
-    return torch.from_numpy(mask)
+    present: dict[Path, set[str]] = {}  # asking for every file by itself takes long on a network drive
+    missing: dict[Path, list[Path]] = defaultdict(list)
+    pairs: dict[Path, tuple[Path, Path]] = {}
+    twice: list[Problem] = []
+    for pair in wanted:
+        for path in pair:
+            if path.parent not in present:
+                present[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
+        absent = [path for path in pair if path.name not in present[path.parent]]
+        for path in absent:
+            missing[path.parent].append(path)
+        if pair[0] in pairs:
+            twice.append(Problem("error", source, f"names {pair[0]} twice", "remove one of the lines"))
+        elif not absent:
+            pairs[pair[0]] = pair
+    found = [*problems, *twice]
+    for folder, paths in missing.items():
+        if len(paths) > ONE_BY_ONE:
+            given = f"lacks {len(paths)} of {len(wanted)} files, {paths[0].name} the first, though {why}"
+            found.append(Problem("error", folder, given, "extract the archive again, completely"))
+        else:
+            given = f"is missing, though {why}"
+            found += [Problem("error", path, given, "restore the file or correct the list") for path in paths]
+    if not wanted and not any(problem.severity == "error" for problem in found):
+        found.append(Problem("error", source, "names no image", "extract the archive again, or correct the path"))
+    return Listing(source, tuple(pairs.values()), tuple(found), includes=includes)
 
 
-def read_pair(
-    image_path: Path, mask_path: Path, classes: Sequence[str], *, ignore: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Read an image (3, H, W) uint8 and its mask (H, W) uint8; raises like `read_image` and `read_mask`."""
-    image, mask = read_image(image_path), read_mask(mask_path, classes, ignore=ignore)
-    same_size(image_path, image, mask_path, mask)
-    return image, mask
-
-
-def same_size(image_path: Path, image: Tensor, mask_path: Path, mask: Tensor) -> None:
-    """Raise FileError unless the mask (H, W) fits the image (3, H, W)."""
-    if image.shape[1:] != mask.shape:
-        (height, width), (mask_height, mask_width) = image.shape[1:], mask.shape
-        given = f"is {mask_width} x {mask_height} pixels, but its image {image_path} is {width} x {height}"
-        raise FileError(mask_path, given, "draw the mask at the image's size (after its EXIF rotation)")
+def nothing(file: Path, given: str, remedy: str) -> Listing:
+    """List nothing, because there is no such split."""
+    return Listing(file, problems=(Problem("error", file, given, remedy),), absent=True)
 
 
 def image_files(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
@@ -197,26 +201,8 @@ def colours(count: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(spread)
 
 
-def _decode(path: Path) -> Image.Image:
-    """Open and decode the whole file; what the decoders raise becomes one kind of error that names the file."""
-    try:
-        with path.open("rb") as stream:
-            image = Image.open(stream)
-            image.load()
-    except FileNotFoundError:
-        raise
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
-        given = "is empty" if path.is_file() and path.stat().st_size == 0 else f"does not decode ({error})"
-        raise FileError(path, given, "replace the file; `segstill check` lists every such file") from error
-    return image
+def _read_png(path: Path, _: Path, *, classes: tuple[str, ...], meaning: Mapping[int, int] | None) -> Tensor:
+    return read_mask(path, classes, meaning=meaning)
 
 
 def _by_stem(folder: Path, suffixes: tuple[str, ...], kind: str) -> tuple[dict[str, Path], list[Problem]]:
@@ -225,10 +211,11 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...], kind: str) -> tuple[dict[s
         return {}, [Problem("error", folder, given, "correct the path or make the folder")]
     found: dict[str, Path] = {}
     problems: list[Problem] = []
-    for path in sorted(folder.iterdir()):
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = folder / entry.name
         if path.name.startswith("."):
             continue
-        if not path.is_file() or path.suffix.lower() not in suffixes:
+        if path.suffix.lower() not in suffixes or not entry.is_file():
             given = f"is not {kind} ({' '.join(suffixes)}) and is not read"
             problems.append(Problem("warning", path, given, "convert it or move it elsewhere"))
         elif path.stem in found:
@@ -240,8 +227,3 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...], kind: str) -> tuple[dict[s
         given = f"holds no file that is {kind} ({' '.join(suffixes)})"
         problems.append(Problem("error", folder, given, "put the files there or correct the path"))
     return found, problems
-
-
-def _shortened(classes: Sequence[str]) -> str:
-    names = list(classes) if len(classes) <= 12 else [*classes[:11], "...", classes[-1]]
-    return f"({', '.join(names)})"

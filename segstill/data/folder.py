@@ -16,8 +16,11 @@ from .files import (
     colours,
     image_files,
     mask_files,
-    read_image,
+    nothing,
+    png_masks,
+    sound,
 )
+from .pictures import read_image
 
 VALIDATION_SHARE = 0.2
 
@@ -48,11 +51,22 @@ def folder(
         ValueError: classes are missing or twice there, a folder is empty, two images or none go with a mask, or the
             split does not exist.
     """
+    return sound(folder_files(root, split, classes=classes, images=images, masks=masks))
+
+
+def folder_files(
+    root: str | Path, split: str, *, classes: tuple[str, ...], images: str = "images", masks: str = "masks"
+) -> Pairs:
+    """Open it without complaint about its files; raises ValueError for the classes as `folder` does."""
     if not 1 <= len(classes) <= 255 or len(set(classes)) != len(classes):
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        given = f"hold {twice} more than once" if twice else f"are {len(classes)}"
         raise ValueError(
-            f"classes are {list(classes)}, expected 1 to 255 different names in the order of the mask values"
+            f"classes {given}, expected 1 to 255 different names in the order of the mask values:"
+            " correct --data.classes"
         )
-    return Pairs(folder_files(Path(root), split, images=images, masks=masks), classes, colours(len(classes)))
+    listing = _listing(Path(root), split, images, masks)
+    return Pairs(listing, classes, colours(len(classes)), png_masks(classes), upright=True)
 
 
 class Images(SegmentationDataset):
@@ -91,13 +105,9 @@ class Images(SegmentationDataset):
         return (self._paths[index],)
 
 
-def folder_files(root: Path, split: str, *, images: str = "images", masks: str = "masks") -> Listing:
-    """List the files of a split and what is wrong with the list."""
+def _listing(root: Path, split: str, images: str, masks: str) -> Listing:
     if not root.is_dir():
-        problem = Problem(
-            "error", root, "does not exist", "point --data.root at the folder that holds images and masks"
-        )
-        return Listing(root, problems=(problem,), absent=True)
+        return nothing(root, "does not exist", "point --data.root at the folder that holds images and masks")
     image_folder, mask_folder, names = root / images, root / masks, root / f"{split}.txt"
     has_folders = any((image_folder / name).is_dir() for name in SPLITS)
     has_lists = any((root / f"{name}.txt").is_file() for name in SPLITS)
@@ -105,14 +115,10 @@ def folder_files(root: Path, split: str, *, images: str = "images", masks: str =
         image_folder, mask_folder = image_folder / split, mask_folder / split
     if (has_folders and not image_folder.is_dir()) or (has_lists and not has_folders and not names.is_file()):
         missing = image_folder if has_folders else names
-        problem = Problem("error", missing, "does not exist", f"make it, or do without the {split} split")
-        return Listing(missing, problems=(problem,), absent=True)
+        return nothing(missing, "does not exist", f"make it, or do without the {split} split")
     if not has_folders and not has_lists and split == "test":
         given = "has neither split folders nor lists, so there are only train and val (a fifth of the images)"
-        problem = Problem(
-            "error", root, given, f"make {images}/test and {masks}/test, or write train.txt, val.txt, test.txt"
-        )
-        return Listing(root, problems=(problem,), absent=True)
+        return nothing(root, given, f"make {images}/test and {masks}/test, or write train.txt, val.txt, test.txt")
     found, problems = image_files(image_folder)
     drawn, mask_problems = mask_files(mask_folder)
     if not found or not mask_folder.is_dir():  # nothing can match, so one sentence is enough

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..batch import IGNORE, Batch
 from ..recipe import DataSpec
 from .dataset import SegmentationDataset
-from .transforms import Augment, augmentation, check_longest_side, shrink
+from .transforms import Augment, augmentation, check_sides, shrink
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,6 @@ class Samples(Dataset[Batch]):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(draw.seed)  # torch.manual_seed would reseed the GPU too
             image, mask = self._augment(image, mask)
-        mask = mask.long()
         valid = mask != IGNORE
         if not draw.labelled:
             mask = torch.full_like(mask, IGNORE)
@@ -107,7 +106,7 @@ class EvaluationSample(TypedDict):
     image: Tensor
     """(1, 3, h, w) uint8."""
     mask: Tensor
-    """(1, H, W) int64 at the label's full size."""
+    """(1, H, W) uint8 at the label's full size."""
     index: int
     """Its number in the data set."""
 
@@ -115,9 +114,9 @@ class EvaluationSample(TypedDict):
 class Evaluated(Dataset[EvaluationSample]):
     """Samples for evaluation."""
 
-    def __init__(self, dataset: SegmentationDataset, longest_side: int | None):
+    def __init__(self, dataset: SegmentationDataset, longest_side: int | None, short_side: int | None):
         self._dataset = dataset
-        self._longest_side = longest_side
+        self._sides = longest_side, short_side
 
     def __getitem__(self, index: int) -> EvaluationSample:
         image, mask = self._dataset[index]
@@ -125,8 +124,8 @@ class Evaluated(Dataset[EvaluationSample]):
             raise ValueError(
                 f"image {self._dataset.name(index)!r} has no mask to compare with: choose a labelled split"
             )
-        image = shrink(image, self._longest_side).contiguous()
-        return {"image": image[None], "mask": mask.long()[None], "index": index}
+        image = shrink(image, *self._sides).contiguous()
+        return {"image": image[None], "mask": mask[None], "index": index}
 
 
 def training_loader(
@@ -141,7 +140,10 @@ def training_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> DataLoader[Batch]:
-    """Load augmented batches: image uint8 (N, 3, h, w), mask int64 (N, h, w), valid bool (N, h, w).
+    """Load augmented batches: image uint8 (N, 3, h, w), mask uint8 (N, h, w), valid bool (N, h, w).
+
+    Everything stays in bytes on its way through worker processes, pinned memory and to the device; networks and losses
+    turn it into the numbers that they need.
 
     The labelled images come first, then `round(batch_size * spec.unlabelled_ratio)` unlabelled ones, whose mask is all
     255 and which are valid wherever they are not padding.
@@ -206,6 +208,7 @@ def evaluation_loader(
     dataset: SegmentationDataset,
     *,
     longest_side: int | None = None,
+    short_side: int | None = None,
     workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
@@ -215,16 +218,17 @@ def evaluation_loader(
     Args:
         dataset: images with masks.
         longest_side: larger images are shrunk to it; the masks are not.
+        short_side: or all images are resized to it.
         workers: processes that read images.
         rank: number of this process.
         world_size: number of processes; each gets every `world_size`-th image, so none is missing or counted twice.
 
     Raises:
-        ValueError: `longest_side` is below 1.
+        ValueError: a side is below 1, or both are given.
     """
-    check_longest_side(longest_side)
+    check_sides(longest_side, short_side)
     return DataLoader(
-        Evaluated(dataset, longest_side),
+        Evaluated(dataset, longest_side, short_side),
         batch_size=None,
         sampler=range(rank, len(dataset), world_size),
         collate_fn=_as_is,

@@ -22,6 +22,40 @@ def test_the_layout_of_segnet_is_read_with_or_without_its_lists(tmp_path, lists,
     assert dataset[1 if lists else 0][0].permute(1, 2, 0).numpy().tobytes() == picture(20).tobytes()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "images/val/val_{n}.jpg masks/val/val_{n}.png",
+        "/SegNet/CamVid/val/val_{n}.png /SegNet/CamVid/valannot/val_{n}.png",
+        "val_{n}.jpg val_{n}.png",
+    ],
+)
+def test_lists_of_two_paths_are_read_in_the_other_layout_too(tmp_path, line):
+    camvid_tree(tmp_path)
+    (tmp_path / "val.txt").write_text("".join(line.format(n=n) + "\n" for n in (1, 0)))
+    dataset = camvid(tmp_path, "val")
+    assert [dataset.name(index) for index in range(len(dataset))] == ["val_1", "val_0"]
+    np.testing.assert_array_equal(dataset[0][1], label(11, classes=11))
+
+
+@pytest.mark.parametrize("write", [camvid_tree, segnet_tree])
+def test_a_list_may_name_images_of_another_split(tmp_path, write):
+    write(tmp_path)
+    (tmp_path / "train.txt").write_text(
+        "/a/train/train_0.png /a/trainannot/train_0.png\n/a/val/val_0.png /a/valannot/val_0.png\n"
+    )
+    dataset = camvid(tmp_path, "train")
+    assert [dataset.name(index) for index in range(len(dataset))] == ["train_0", "val_0"]
+    assert dataset[1][0].equal(camvid(tmp_path, "val")[0 if write is segnet_tree else 1][0])
+
+
+def test_a_mask_that_a_list_names_but_that_is_missing_is_named(tmp_path):
+    camvid_tree(tmp_path)
+    (tmp_path / "val.txt").write_text("/a/val/val_0.png /a/valannot/val_7.png\n")
+    with pytest.raises(FileNotFoundError, match=r"masks/val/val_7\.png: is missing, though .*val\.txt names it"):
+        camvid(tmp_path, "val")
+
+
 def test_segnets_value_11_becomes_255(tmp_path):
     dataset = camvid(segnet_tree(tmp_path), "train")
     written = label(0, classes=12)

@@ -3,11 +3,24 @@ import shutil
 import numpy as np
 import pytest
 
-from segstill.data import check, examine
+from segstill.data import check, choose_split, examine, recognise
 from segstill.recipe import DataSpec
 
 from ..conftest import CAMVID, needs_camvid
-from .trees import CLASSES, camvid_tree, flat_tree, folder_tree, label, picture, save, segnet_tree
+from .coco_tree import coco_tree
+from .trees import (
+    CLASSES,
+    ade20k_tree,
+    camvid_tree,
+    cityscapes_tree,
+    flat_tree,
+    folder_tree,
+    label,
+    picture,
+    save,
+    segnet_tree,
+    voc_tree,
+)
 
 
 @pytest.fixture
@@ -188,6 +201,43 @@ def test_progress_is_told_and_the_number_of_threads_does_not_matter(root):
 def test_a_spec_that_cannot_be_right_is_refused(root):
     with pytest.raises(ValueError, match=r"--data\.classes"):
         check(DataSpec(name="folder", root=str(root)))
+    with pytest.raises(ValueError, match=r"classes hold \['tree'\] more than once, expected .* --data\.classes"):
+        check(DataSpec(name="folder", root=str(root), classes=("ground", "tree", "tree")))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("ade20k", ade20k_tree),
+        ("camvid", camvid_tree),
+        ("camvid", segnet_tree),
+        ("cityscapes", cityscapes_tree),
+        ("coco", coco_tree),
+        ("voc", voc_tree),
+    ],
+)
+def test_a_data_set_is_recognised_by_its_layout(tmp_path, name, write):
+    assert recognise(write(tmp_path)) == name
+
+
+def test_a_folder_of_several_layouts_or_of_none_is_not_guessed_at(tmp_path):
+    with pytest.raises(ValueError, match=r"has the layout of none of .*--data\.root, or pass --data\.classes"):
+        recognise(flat_tree(tmp_path / "own"))
+    voc_tree(cityscapes_tree(tmp_path / "both"))
+    with pytest.raises(ValueError, match=r"has the layouts of \['cityscapes', 'voc'\]: name the data set"):
+        recognise(tmp_path / "both")
+
+
+def test_the_split_to_score_on_is_one_that_there_is(tmp_path):
+    said = []
+    spec = DataSpec(name="voc", root=str(voc_tree(tmp_path / "voc")))
+    assert choose_split(spec, "test", "val", say=said.append) == "val"
+    assert choose_split(spec, "val", "test", say=said.append) == "val"
+    assert said == [f"{spec.root} has no test split: the val split is taken"]
+    camvid = DataSpec(name="camvid", root=str(camvid_tree(tmp_path / "camvid")))
+    assert choose_split(camvid, "test", "val", say=said.append) == "test"
+    assert choose_split(DataSpec(name="scenes"), "test", "val", say=said.append) == "test"
+    assert len(said) == 1
 
 
 @needs_camvid

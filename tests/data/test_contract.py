@@ -9,18 +9,25 @@ import torch
 from segstill.data import DATASETS, SPLITS, open_dataset
 from segstill.recipe import DataSpec
 
-from .trees import CLASSES, camvid_tree, folder_tree
+from .coco_tree import coco_tree
+from .trees import CLASSES, ade20k_tree, camvid_tree, cityscapes_tree, folder_tree, voc_tree
+
+TREES = {
+    "ade20k": ade20k_tree,
+    "camvid": camvid_tree,
+    "cityscapes": cityscapes_tree,
+    "coco": coco_tree,
+    "folder": folder_tree,
+    "voc": voc_tree,
+}
 
 
 @pytest.fixture(params=sorted(DATASETS))
 def spec(request, tmp_path):
-    match request.param:
-        case "camvid":
-            return DataSpec(name="camvid", root=str(camvid_tree(tmp_path)))
-        case "folder":
-            return DataSpec(name="folder", root=str(folder_tree(tmp_path)), classes=CLASSES)
-        case name:
-            return DataSpec(name=name, args={"count": 8})
+    name = request.param
+    if name not in TREES:
+        return DataSpec(name=name, args={"count": 8})
+    return DataSpec(name=name, root=str(TREES[name](tmp_path)), classes=CLASSES if name == "folder" else ())
 
 
 @pytest.fixture
@@ -93,7 +100,7 @@ def test_an_unknown_data_set_names_the_nearest():
         open_dataset(DataSpec(name="camvit"), "train")
 
 
-@pytest.mark.parametrize("name", ["camvid", "folder"])
+@pytest.mark.parametrize("name", sorted(TREES))
 def test_data_sets_of_files_ask_for_their_folder(name):
     with pytest.raises(ValueError, match=r"--data\.root"):
         open_dataset(DataSpec(name=name, classes=CLASSES if name == "folder" else ()), "train")
@@ -104,7 +111,7 @@ def test_a_folder_asks_for_its_classes(tmp_path):
         open_dataset(DataSpec(name="folder", root=str(folder_tree(tmp_path))), "train")
 
 
-@pytest.mark.parametrize("name", ["camvid", "folder"])
+@pytest.mark.parametrize("name", sorted(TREES))
 def test_a_wrong_path_is_a_missing_file(name, tmp_path):
     spec = DataSpec(name=name, root=str(tmp_path / "nowhere"), classes=CLASSES if name == "folder" else ())
     with pytest.raises(FileNotFoundError, match=r"nowhere.*--data\.root"):

@@ -125,7 +125,7 @@ def test_values_outside_the_classes_are_named_with_their_pixels_and_the_remedy(t
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"is 16 x 12 pixels, but its image .* is 32 x 24"):
+    with pytest.raises(ValueError, match=r"holds 16 x 12 pixels, but its image .* is 32 x 24"):
         one(tmp_path, mask=Image.fromarray(label(0, 12, 16)))[0]
 
 

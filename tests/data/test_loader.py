@@ -55,7 +55,7 @@ def test_a_batch_has_the_declared_types_and_shapes():
     batch = load(unlabelled=scenes("val", count=20), steps=1)[0]
     assert {key: (value.dtype, value.shape) for key, value in batch.items()} == {
         "image": (torch.uint8, (8, 3, 40, 48)),
-        "mask": (torch.int64, (8, 40, 48)),
+        "mask": (torch.uint8, (8, 40, 48)),
         "valid": (torch.bool, (8, 40, 48)),
     }
 
@@ -175,8 +175,16 @@ def test_evaluation_takes_each_image_once_at_the_size_of_its_label():
     assert [sample["index"] for sample in samples] == list(range(5))
     assert samples[2]["image"].shape == (1, 3, 48, 64)
     assert samples[2]["image"].dtype == torch.uint8
-    assert samples[2]["mask"].dtype == torch.int64
-    assert samples[2]["mask"][0].equal(dataset[2][1].long())
+    assert samples[2]["mask"].dtype == torch.uint8
+    assert samples[2]["mask"][0].equal(dataset[2][1])
+
+
+def test_evaluation_may_enlarge_the_images_but_not_the_labels():
+    sample = next(iter(evaluation_loader(scenes("val", count=4), short_side=120)))
+    assert sample["image"].shape == (1, 3, 120, 160)
+    assert sample["mask"].shape == (1, 96, 128)
+    with pytest.raises(ValueError, match=r"pass one of --data\.longest-side"):
+        evaluation_loader(scenes("val", count=4), short_side=120, longest_side=64)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

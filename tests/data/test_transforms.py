@@ -120,6 +120,20 @@ def test_large_images_are_shrunk_and_small_ones_never_enlarged():
     assert (label != 255).all()
 
 
+def test_the_short_side_is_enlarged_or_shrunk_before_the_scale():
+    image, mask = halves()
+    assert shrink(image, None, 30).shape == (3, 30, 40)
+    assert shrink(image, None, 90).shape == (3, 90, 120)
+    assert shrink(image, None, 60).equal(image)
+    for short, factor, covered in ((30, 1.0, 30 * 40), (30, 1.5, 45 * 60), (90, 1.0, 100 * 90), (90, 0.5, 45 * 60)):
+        _, label = Augment(crop=(100, 100), scale=(factor, factor), short_side=short)(image, mask)
+        assert (label != 255).sum() == covered
+    torch.manual_seed(3)
+    whole, label = Augment(crop=(90, 120), short_side=90)(image, mask)
+    assert whole.equal(shrink(image, None, 90))
+    assert label[45, ::15].tolist() == mask[30, ::10].tolist()
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -129,6 +143,8 @@ def test_large_images_are_shrunk_and_small_ones_never_enlarged():
         ({"flip": 1.5}, "--data.flip"),
         ({"photometric": -1.0}, "--data.photometric"),
         ({"longest_side": 0}, "--data.longest-side"),
+        ({"short_side": 0}, "--data.short-side"),
+        ({"longest_side": 9, "short_side": 5}, "pass one of --data.longest-side and --data.short-side"),
     ],
 )
 def test_values_out_of_range_are_named_with_their_flag(wrong, said):

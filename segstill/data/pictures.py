@@ -1,0 +1,166 @@
+"""Reads images and masks from files, and says which file is wrong and what to do about it."""
+
+import struct
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..batch import IGNORE
+
+
+class FileError(ValueError):
+    """A file cannot be used; built as `FileError(file, given, remedy)`.
+
+    A loader's worker builds it again from one text that holds its whole traceback; of that, only our sentence is kept.
+    """
+
+    def __init__(self, *parts: object):
+        if len(parts) == 1 and "Original Traceback" in str(parts[0]):
+            parts = (str(parts[0]).rstrip().rpartition("FileError: ")[2],)
+        super().__init__(*parts)
+
+    def __str__(self) -> str:
+        file, *rest = map(str, self.args)
+        return f"{file}: {'; '.join(rest)}" if rest else file
+
+
+def read_image(path: Path, *, upright: bool = True) -> Tensor:
+    """Read any picture as 8-bit RGB; transparency is dropped.
+
+    Args:
+        path: the file.
+        upright: turn it as its EXIF tag says.  False for masks that follow the pixels as they are stored.
+
+    Returns:
+        (3, H, W) uint8.
+
+    Raises:
+        FileError: the file does not decode, or holds numbers without a defined brightness.
+        FileNotFoundError: there is no such file.
+    """
+    image = _decode(path)
+    if upright:
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image)
+        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+            given = f"is a picture in mode {image.mode!r} with values {values.min()} to {values.max()}"
+            raise FileError(path, given, "save it with 8 bits per channel")
+        image = Image.fromarray((values >> 8).astype(np.uint8))  # PIL itself would cut 16 bits off at 255
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def read_mask(path: Path, classes: Sequence[str], *, meaning: Mapping[int, int] | None = None) -> Tensor:
+    """Read class ids from a gray or palette picture; a palette's indices are the ids, its colours do not matter.
+
+    Args:
+        path: the file.
+        classes: names, in the order of the ids.
+        meaning: as for `to_ids`.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        FileError: the file does not decode, has several channels or 16 bits, or holds other values.
+        FileNotFoundError: there is no such file.
+    """
+    image = _decode(path)
+    if image.mode not in ("L", "P", "1"):
+        kind = "16-bit" if image.mode.startswith("I") else f"{len(image.getbands())}-channel"
+        given = f"is a {kind} picture (mode {image.mode!r}), expected a mask with one 8-bit channel of class ids"
+        raise FileError(path, given, "save class ids 0, 1, 2, ... as an 8-bit gray or palette PNG, 255 for no label")
+    return to_ids(path, np.array(image, dtype=np.uint8), classes, meaning=meaning)
+
+
+def to_ids(
+    path: Path, values: NDArray[np.uint8], classes: Sequence[str], *, meaning: Mapping[int, int] | None = None
+) -> Tensor:
+    """Turn the values of a file into class ids.
+
+    Args:
+        path: the file, for the message.
+        values: (H, W).
+        classes: names, in the order of the ids.
+        meaning: the id, or 255, of every value that the file may hold; None where the values are 0 to
+            `len(classes) - 1` and 255 and mean themselves.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        FileError: there are other values.
+    """
+    allowed = np.zeros(256, dtype=bool)
+    allowed[[*range(len(classes)), IGNORE] if meaning is None else list(meaning)] = True
+    fits = allowed[values]
+    if not fits.all():
+        outside, counts = np.unique(values[~fits], return_counts=True)
+        found = ", ".join(f"{value} ({count} pixels)" for value, count in zip(outside[:8], counts[:8], strict=True))
+        found += f" and {len(outside) - 8} more values" if len(outside) > 8 else ""
+        expected = f"0 to {len(classes) - 1}" if meaning is None else _ranges(meaning)
+        raise FileError(
+            path,
+            f"holds the value {found}, expected {expected} for the {len(classes)} classes {_shortened(classes)}"
+            + (f", or {IGNORE} for no label" if meaning is None else ""),
+            "correct the mask or the list of classes; `segstill check` lists every such file",
+        )
+    if meaning is not None:
+        table = np.full(256, IGNORE, dtype=np.uint8)
+        table[list(meaning)] = list(meaning.values())
+        values = table[values]
+    return torch.from_numpy(values)
+
+
+def same_size(image_path: Path, image: Tensor, mask_path: Path, mask: Tensor) -> None:
+    """Raise FileError unless the mask (H, W) fits the image (3, H, W)."""
+    if image.shape[1:] != mask.shape:
+        (height, width), (mask_height, mask_width) = image.shape[1:], mask.shape
+        given = f"holds {mask_width} x {mask_height} pixels, but its image {image_path} is {width} x {height}"
+        raise FileError(mask_path, given, "draw the mask at the image's size (after its EXIF rotation)")
+
+
+def _decode(path: Path) -> Image.Image:
+    """Open and decode the whole file; what the decoders raise becomes one kind of error that names the file."""
+    try:
+        with path.open("rb") as stream:
+            image = Image.open(stream)
+            image.load()
+    except FileNotFoundError:
+        raise
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        given = "is empty" if path.is_file() and path.stat().st_size == 0 else f"does not decode ({error})"
+        raise FileError(path, given, "replace the file; `segstill check` lists every such file") from error
+    return image
+
+
+def _ranges(values: Iterable[int]) -> str:
+    """Return 0, 1, 2, 5 as "0 to 2, 5"."""
+    parts: list[list[int]] = []
+    for value in sorted(values):
+        if parts and value == parts[-1][-1] + 1:
+            parts[-1][1:] = [value]
+        else:
+            parts.append([value])
+    return ", ".join(" to ".join(map(str, part)) for part in parts)
+
+
+def _shortened(classes: Sequence[str]) -> str:
+    names = list(classes) if len(classes) <= 12 else [*classes[:11], "...", classes[-1]]
+    return f"({', '.join(names)})"
