@@ -2,10 +2,10 @@
 
     python bench/losses.py [--quick]
 
-Every line is a ratio measured in one run, on one thread, forward and backward; the two sides take turns, so that other
-load on the machine hits both alike.  Each turn is a process of its own, whose peak memory is its own as well: it is
-counted above what the inputs take.  Target: inter-class similarity at 6 x 21 x 513 x 513 at least 20 times faster than
-the loop over pairs of classes.
+Every line is a ratio measured in one run, on one thread, forward and backward, of the processor's time, not the
+clock's; the sides take turns, so that other load on the machine hits all alike.  Each turn is a process of its own,
+whose peak memory is its own as well: it is counted above what the inputs take.  Target: inter-class similarity at
+6 x 21 x 513 x 513 at least 20 times faster than the loop over pairs of classes.
 """
 
 import argparse
@@ -14,18 +14,28 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segstill.losses import attnfd, cross_entropy, icsd, pixel_kd
+from segstill.losses import LOSSES, attnfd, cross_entropy, icsd, pixel_kd
 
 FORK = multiprocessing.get_context("fork")  # a process of one's own without importing everything again
 Shape = tuple[int, ...]
 TAPS = [(6, 2048, 33, 33), (6, 256, 33, 33), (6, 256, 129, 129)]
 """Features after the connector for a crop of 513 x 513: stage 4, ASPP, decoder."""
+
+NETWORKS = {
+    "encoder": (512, 2048, 33),
+    "encoder_pre": (512, 2048, 33),
+    "aspp": (256, 256, 33),
+    "decoder": (256, 256, 129),
+    "logits": (21, 21, 513),
+}
+"""Channels of the student and of the teacher, and side, for crops of 513: DeepLabV3+, ResNet-18 under ResNet-101."""
 
 
 class Cost(NamedTuple):
@@ -92,7 +102,7 @@ def take_turns(sides: list[str], shapes: list[Shape], rounds: int, once: tuple[s
 
     Args:
         sides: names in `SIDES`.
-        shapes: of the inputs; the student's and the teacher's are alike.
+        shapes: of the inputs; the student's and the teacher's are alike.  For a term its two arguments: see `term`.
         rounds: turns of each side.
         once: sides that are so slow that one turn is enough.
     """
@@ -119,17 +129,39 @@ def elsewhere(side: str, shapes: list[Shape], cold: bool) -> Cost:
 def measure(side: str, shapes: list[Shape], cold: bool) -> Cost:
     """Measure one side in this process: the best of three passes, or the only one."""
     torch.manual_seed(0)
-    student = [torch.randn(shape, requires_grad=True) for shape in shapes]
-    teacher = [torch.randn(shape) for shape in shapes]
-    given = (student, teacher) if side.startswith("attnfd") else (student[0], teacher[0])
+    if side.startswith("term "):
+        student, run = term(side.removeprefix("term "), *shapes[0])
+    else:
+        student = [torch.randn(shape, requires_grad=True) for shape in shapes]
+        teacher = [torch.randn(shape) for shape in shapes]
+        given = (student, teacher) if side.startswith("attnfd") else (student[0], teacher[0])
+        run = partial(SIDES[side], *given)
     before, seconds = peak(), []
     for _ in range(1 if cold else 3):
-        began = time.perf_counter()
-        SIDES[side](*given).backward()
-        seconds.append(time.perf_counter() - began)
+        began = time.process_time()
+        run().backward()
+        seconds.append(time.process_time() - began)
         for value in student:
             value.grad = None
     return Cost(min(seconds), peak() - before)
+
+
+def term(name: str, images: int, shrink: int) -> tuple[list[Tensor], Callable[[], Tensor]]:
+    """Build a loss with its own defaults, for `NETWORKS` at a size smaller by a factor, and what it reads.
+
+    Returns:
+        The student's features and logits, and the loss of them.
+    """
+    loss = LOSSES[name]({tap: channels for tap, (*channels, _) in NETWORKS.items()})
+    taps = {tap: NETWORKS[tap] for tap in {*loss.taps, "logits"}}
+    student = {tap: torch.randn(images, s, n // shrink, n // shrink) for tap, (s, _, n) in taps.items()}
+    teacher = {tap: torch.randn(images, t, n // shrink, n // shrink) for tap, (_, t, n) in taps.items()}
+    for feature in student.values():
+        feature.requires_grad_()
+    side = NETWORKS["logits"][2] // shrink
+    mask = torch.randint(21, (images, side, side))
+    mask[:, : side // 20] = 255  # a border, as padded crops have one
+    return list(student.values()), lambda: loss(student, teacher, {"mask": mask})
 
 
 def peak() -> float:
@@ -163,6 +195,10 @@ def main() -> None:
     for classes in (11, 21, 150):
         costs = take_turns(others + ["icsd, published form"] * (classes < 100), [(2, classes, side, side)], rounds)
         table(f"Losses on logits, 2 x {classes} x {side} x {side}", costs, "cross_entropy")
+
+    terms = [f"term {name}" for name in LOSSES]
+    costs = take_turns(terms, [(2, 8 if given.quick else 1)], rounds)
+    table("Every loss as a recipe has it, 2 crops of 513 x 513, with a mask", costs, "term cross_entropy")
 
     taps = [(2, channels, 5, 5) for _, channels, _, _ in TAPS] if given.quick else TAPS
     table(f"AttnFD's distance, {taps}", take_turns(["attnfd", "attnfd by copies"], taps, rounds), "attnfd")

@@ -14,13 +14,13 @@ from .data.dataset import SegmentationDataset
 from .learner import Learner, Term
 from .losses import LOSSES
 from .losses.loss import Loss
-from .models import MODELS
+from .models import CLASS_NAMES, MODELS, Guest, match_classes, tap_at
 from .models.segmenter import Segmenter
 from .models.weights import load_weights
 from .optim import make_optimizer
 from .recipe import DataSpec, ModelSpec, Recipe, TermSpec, from_json
 from .recipes import RECIPES
-from .taps import feature_channels
+from .taps import Tap, feature_channels
 
 Entry = TypeVar("Entry")
 Say = Callable[[str], None]
@@ -68,6 +68,7 @@ def build_learner(
     terms: Mapping[str, TermSpec],
     teacher: Segmenter | None = None,
     *,
+    pairs: Mapping[str, tuple[str, str]] | None = None,
     probe: tuple[int, int] = (64, 64),
 ) -> Learner:
     """Pair a student (and a teacher) with losses; their channel counts are measured by one small forward pass.
@@ -76,16 +77,19 @@ def build_learner(
         student: the network that learns.
         terms: name -> weight, ramp and arguments of a loss; a name is that of the loss unless the term says another.
         teacher: needed by distillation terms.
+        pairs: tap name -> tap or module path of the student and of the teacher; only with a teacher.
         probe: height and width of the image used for measuring.
 
     Raises:
         ValueError: an unknown loss, argument or tap, no teacher, or other classes.
     """
     everything = {"logits": (student.classes, teacher.classes if teacher else student.classes)}
-    shared = [tap for tap in student.taps if teacher is None or tap in teacher.taps]
-    mine = _channels(student, shared, probe)
-    theirs = _channels(teacher, shared, probe) if teacher else mine
-    channels = everything | {tap: (mine[tap], theirs[tap]) for tap in shared}
+    placed = _place(student, teacher, pairs or {}) if teacher else {}
+    published = (teacher or student).taps
+    taps = {name: (tap, published[name]) for name, tap in student.taps.items() if name in published} | placed
+    mine = _channels(student, {name: tap for name, (tap, _) in taps.items()}, probe)
+    theirs = _channels(teacher, {name: tap for name, (_, tap) in taps.items()}, probe) if teacher else mine
+    channels = everything | {name: (mine[name], theirs[name]) for name in taps}
     return Learner(
         student,
         {
@@ -93,12 +97,22 @@ def build_learner(
             for name, term in terms.items()
         },
         teacher,
+        pairs=placed,
     )
 
 
-def _channels(model: Segmenter, taps: list[str], size: tuple[int, int]) -> dict[str, int]:
-    image = torch.zeros(2, 3, *size, device=next(model.parameters()).device)
-    return feature_channels(model, {tap: model.taps[tap] for tap in taps}, image)
+def _place(student: Segmenter, teacher: Segmenter, pairs: Mapping[str, tuple[str, str]]) -> dict[str, tuple[Tap, Tap]]:
+    placed: dict[str, tuple[Tap, Tap]] = {}
+    for name, (mine, theirs) in pairs.items():
+        try:
+            placed[name] = tap_at(student, mine), tap_at(teacher, theirs)
+        except ValueError as error:
+            raise ValueError(f"the pair {name!r} (student {mine!r}, teacher {theirs!r}): {error}") from error
+    return placed
+
+
+def _channels(model: Segmenter, taps: Mapping[str, Tap], size: tuple[int, int]) -> dict[str, int]:
+    return feature_channels(model, taps, torch.zeros(2, 3, *size, device=next(model.parameters()).device))
 
 
 def _build_loss(name: str, channels: Mapping[str, tuple[int, int]], args: Mapping[str, Any]) -> Loss:
@@ -173,19 +187,35 @@ def load(path: str | Path, spec: ModelSpec | None = None, *, classes: int | None
 def load_teacher(recipe: Recipe, classes: tuple[str, ...], say: Say = print) -> Segmenter | None:
     """Load the teacher that a recipe names, or return None where it names none.
 
+    It answers in the student's classes, which are matched by name and by the recipe's `class_map`, and at the student's
+    size, whatever it was trained on.
+
+    Args:
+        recipe: its `teacher` is a run, a checkpoint or a plain file of weights; without it, `teacher_model` may be a
+            network that brings its weights (a folder of transformers, a function of the user's).
+        classes: the student's class names.
+        say: is told what was loaded and how classes were matched.
+
     Raises:
         FileNotFoundError: it is not there.
-        ValueError: it was trained on other classes, or its file is not complete.
+        ValueError: classes that do not match, or a file that is not complete.
     """
-    if not recipe.teacher:
+    spec = recipe.teacher_model
+    place = recipe.teacher or (spec.weights if spec and spec.weights != "imagenet" else None)
+    names = recipe.teacher_classes or (CLASS_NAMES[spec.name](**spec.args) if spec and spec.name in CLASS_NAMES else ())
+    if place:
+        saved = load(place, spec, classes=len(names or classes), say=say)
+        model, names = saved.model, saved.classes or names
+    elif spec and (names or spec.name == "user"):
+        model = build_model(spec, len(names or classes), say).eval()
+    else:
         return None
-    saved = load(recipe.teacher, recipe.teacher_model, classes=len(classes), say=say)
-    if saved.classes and saved.classes != classes:
-        raise ValueError(
-            f"the teacher {saved.file} knows the classes {list(saved.classes)}, the data has {list(classes)}: "
-            "choose a teacher trained on the same classes in the same order"
-        )
-    return saved.model
+    sources = match_classes(names, classes, recipe.class_map)
+    if sources:
+        say(f"the teacher's {len(names)} classes become the student's {len(classes)} by name")
+    if sources or recipe.teacher_scale != 1:
+        return Guest(model, scale=recipe.teacher_scale, sources=sources).eval()
+    return model
 
 
 def checkpoint_file(path: Path) -> Path:

@@ -58,6 +58,7 @@ def evaluate(
     dataset: SegmentationDataset,
     *,
     longest_side: int | None = None,
+    short_side: int | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     teacher: nn.Module | None = None,
@@ -70,7 +71,8 @@ def evaluate(
     Args:
         student: maps images to logits.
         dataset: images with masks.
-        longest_side: images are shrunk to it before they are predicted; predictions are enlarged to the label again.
+        longest_side: images are shrunk to it before they are predicted; predictions are resized to the label again.
+        short_side: or images are resized to it, up or down.
         scales: as for `predict`.
         flip: as for `predict`.
         teacher: adds `teacher_agreement`, the share of labelled pixels where both predict the same class.
@@ -93,6 +95,7 @@ def evaluate(
     loader = evaluation_loader(
         dataset,
         longest_side=longest_side,
+        short_side=short_side,
         workers=workers,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,

@@ -10,7 +10,7 @@ from .batch import IGNORE, Batch, valid_pixels
 from .losses.loss import Loss
 from .models.segmenter import Segmenter
 from .recipe import Ramp
-from .taps import Features, Tapped
+from .taps import Features, Tap, Tapped
 
 RAMPS: dict[Ramp, Callable[[float], float]] = {
     "flat": lambda progress: 1.0,
@@ -39,13 +39,21 @@ class Learner(nn.Module):
         student: the network that learns.
         terms: name -> `Term`; the names are those of the losses that `forward` returns.
         teacher: asked for logits and features without gradient.  It is frozen and put in eval mode here.
+        pairs: tap name -> where the student and where the teacher has that feature; before the taps that they publish.
 
     Raises:
         ValueError: a distillation term without a teacher, teacher and student with different class counts, or a loss
             that reads a tap that a network does not have.
     """
 
-    def __init__(self, student: Segmenter, terms: Mapping[str, Term], teacher: Segmenter | None = None):
+    def __init__(
+        self,
+        student: Segmenter,
+        terms: Mapping[str, Term],
+        teacher: Segmenter | None = None,
+        *,
+        pairs: Mapping[str, tuple[Tap, Tap]] | None = None,
+    ):
         super().__init__()
         distilling = [name for name, term in terms.items() if term.loss.needs_teacher]
         if distilling and teacher is None:
@@ -53,17 +61,19 @@ class Learner(nn.Module):
         if teacher is not None and teacher.classes != student.classes:
             raise ValueError(
                 f"the teacher predicts {teacher.classes} classes, the student {student.classes}: "
-                "choose a teacher trained on the same classes, or build the student with the teacher's"
+                "choose a teacher trained on the same classes, or map them by name (--class-map.OLD NEW)"
             )
         self.student = student
         self.losses = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.terms = dict(terms)
         taps = sorted({tap for term in terms.values() for tap in term.loss.taps})
-        self._student = Tapped(student, _choose(student, taps, "student"))
+        mine = student.taps | {name: pair[0] for name, pair in (pairs or {}).items()}
+        self._student = Tapped(student, _choose(mine, taps, "student"))
         self._teacher = None
         if teacher is not None and distilling:
             teacher.eval().requires_grad_(False)
-            self._teacher = Tapped(teacher, _choose(teacher, taps, "teacher"))
+            theirs = teacher.taps | {name: pair[1] for name, pair in (pairs or {}).items()}
+            self._teacher = Tapped(teacher, _choose(theirs, taps, "teacher"))
 
     def forward(self, batch: Batch, progress: float = 0.0) -> dict[str, Tensor]:
         """Return the weighted losses of one batch, by name; their sum is the objective.
@@ -72,6 +82,8 @@ class Learner(nn.Module):
             batch: image (N, 3, H, W); mask (N, H, W) if a term needs labels.
             progress: share of the run that is done, in [0, 1]; moves the ramps.
         """
+        if "mask" in batch:
+            batch = {**batch, "mask": batch["mask"].long()}  # loaders send bytes; losses index with it
         student, teacher = self.features(batch["image"])
         share = self._share_of_all_processes(batch)
         return {
@@ -110,10 +122,11 @@ class Learner(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def _choose(model: Segmenter, taps: list[str], role: str) -> dict:
+def _choose(known: Mapping[str, Tap], taps: list[str], role: str) -> dict[str, Tap]:
     for tap in taps:
-        if tap not in model.taps:
+        if tap not in known:
             raise ValueError(
-                f"a loss reads the tap {tap!r}, which the {role} does not have; it has {sorted(model.taps)}"
+                f"a loss reads the tap {tap!r}, which the {role} does not have; it has {sorted(known)}. Features of "
+                "different names are paired by --pairs.NAME STUDENT_TAP TEACHER_TAP (segstill taps shows them)"
             )
-    return {tap: model.taps[tap] for tap in taps}
+    return {tap: known[tap] for tap in taps}

@@ -58,9 +58,13 @@ def averaged(student: nn.Module, decay: float) -> AveragedModel:
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether `device` multiplies matrices in bfloat16 in hardware (elsewhere it is emulated, and slow)."""
+    """Whether `device` gains from bfloat16.
+
+    CPUs without matrix tiles do not: with AVX-512 instructions for bfloat16 alone, small networks trained at 0.95 to
+    1.2 times the speed of float32, and elsewhere it is emulated.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.cpu._is_amx_tile_supported()
     return False

@@ -42,7 +42,9 @@ class Watcher:
         self.console.print(sentence, markup=False, highlight=False)
 
     def __call__(self, record: dict[str, Any]) -> None:
-        """Show a record of the log."""
+        """Show a record of the log; what it says in words is said by `say`."""
+        if record["kind"] == "health":
+            return
         if record["kind"] == "evaluation":
             self._miou = f"  val mIoU {record['miou']:.4f}"
             if not self._bar:

@@ -30,6 +30,8 @@ class DataSpec:
     """Keep the masks of only this many training images, evenly spread; the others count as unlabelled."""
     longest_side: int | None = None
     """Shrink images to this before augmentation and before prediction; scores are taken at the label's full size."""
+    short_side: int | None = None
+    """Resize images to this before augmentation and before prediction instead, up or down."""
     crop: tuple[int, int] = (512, 512)
     """Height and width of training crops."""
     scale: tuple[float, float] = (0.5, 2.0)
@@ -84,6 +86,14 @@ class Recipe:
     """A run folder or a checkpoint file of the teacher; needed by distillation terms."""
     teacher_model: ModelSpec | None = None
     """The teacher's network; only for checkpoint files that do not say it themselves."""
+    teacher_scale: float = 1.0
+    """Factor by which the teacher's images are enlarged; its scores are brought back to the student's size."""
+    teacher_classes: tuple[str, ...] = ()
+    """The teacher's class names in its order; only for teachers that do not say them themselves."""
+    class_map: dict[str, str] = field(default_factory=dict)
+    """Teacher's class name -> student's class name, where the names differ; several may become one."""
+    pairs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Tap name for losses -> (student's, teacher's) tap or module path, for features that do not share a name."""
     terms: dict[str, TermSpec] = field(default_factory=lambda: {"cross_entropy": TermSpec()})
     epochs: int = 100
     """Passes over the labelled training images."""
@@ -112,7 +122,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can be trained."""
-        for name in ("epochs", "batch_size", "evaluate_every", "lr"):
+        for name in ("epochs", "batch_size", "evaluate_every", "lr", "teacher_scale"):
             if getattr(self, name) <= 0:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, expected more than 0: pass another --{name.replace('_', '-')}"

@@ -4,11 +4,12 @@ import dataclasses
 import json
 import os
 import platform
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -23,6 +24,7 @@ from .checkpoint import read_about, read_state, save_state, save_weights, write
 from .recipe import Recipe, from_json, to_json
 
 Record = dict[str, Any]
+AGAIN = "what was there before is intact: free some space and continue with --resume"
 
 
 class RunFolder:
@@ -58,9 +60,14 @@ class RunFolder:
                 raise FileExistsError(
                     f"{path} exists already: add --resume to continue that run, or choose another folder with --run"
                 )
-            path.mkdir(parents=True, exist_ok=True)
-            write(path / "recipe.json", to_json(recipe))
-            write(path / "env.json", json.dumps(environment(), indent=2))
+            with _explained(path, "choose another folder with --run, or free some space"):
+                path.mkdir(parents=True, exist_ok=True)
+            try:
+                write(path / "recipe.json", to_json(recipe))
+                write(path / "env.json", json.dumps(environment(), indent=2))
+            except BaseException:
+                self.close()
+                raise
 
     def restore(self, learner: nn.Module, optimizer: Optimizer, ema: nn.Module | None) -> Record:
         """Load the state into the three and return the rest of it: step, best, scores, seconds.
@@ -97,11 +104,11 @@ class RunFolder:
             save_weights(self.path / f"{which}.safetensors", student, about | {"step": step, "scores": scores})
 
     def log(self, record: Record, watch: Callable[[Record], None]) -> None:
-        """Append a line to log.jsonl, and show it."""
+        """Append a line to log.jsonl, whole or not at all, and show it."""
         if self.writes:
-            with (self.path / "log.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
-            self._show(record)
+            _append(self.path / "log.jsonl", json.dumps(record) + "\n")
+            with _explained(self.path / "tensorboard", AGAIN):
+                self._show(record)
             watch(record)
 
     def finish(self, scores: Record, seconds: float) -> None:
@@ -122,9 +129,10 @@ class RunFolder:
     def close(self) -> None:
         """Finish the TensorBoard files; remove a run that failed before its first step, so that it can be repeated."""
         if self._board:
-            self._board.close()
+            with suppress(OSError):  # what the run needs is in the other files, and they tell of a full disk themselves
+                self._board.close()
             self._board = None
-        if self.writes and {path.name for path in self.path.iterdir()} == {"recipe.json", "env.json"}:
+        if self.writes and {path.name for path in self.path.iterdir()} <= {"recipe.json", "env.json"}:
             for path in self.path.iterdir():
                 path.unlink()
             self.path.rmdir()
@@ -147,6 +155,28 @@ class RunFolder:
         """The last checkpoint, in words."""
         file = self.path / "last.safetensors"
         return f"{file} (step {read_about(file)['step']})" if file.is_file() else "none yet"
+
+
+def _append(path: Path, line: str) -> None:
+    """Append a line, whole or not at all."""
+    before = path.stat().st_size if path.exists() else None
+    with _explained(path, AGAIN):
+        try:
+            with path.open("a") as file:
+                file.write(line)
+        except OSError:
+            with suppress(OSError):
+                path.unlink() if before is None else os.truncate(path, before)
+            raise
+
+
+@contextmanager
+def _explained(path: Path, remedy: str) -> Iterator[None]:
+    """Say which file an error of the disk is about, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"could not write {path}: {error.strerror or error}; {remedy}") from error
 
 
 def read_log(run: Path) -> list[Record]:
@@ -173,7 +203,7 @@ def environment() -> Record:
     """Describe where a run happens: versions, hardware, command, date."""
     packages = ("segstill", "torch", "torchvision", "timm", "segmentation-models-pytorch", "accelerate", "numpy")
     return {
-        "command": " ".join(["segstill", *sys.argv[1:]]),
+        "command": shlex.join(_program() + sys.argv[1:]),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -183,6 +213,13 @@ def environment() -> Record:
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "versions": {name: version(name) for name in packages},
     }
+
+
+def _program() -> list[str]:
+    """Return what stands before the arguments in the command that started this process."""
+    program = Path(sys.argv[0])
+    ours = program.name == "segstill" or program.parts[-2:] == ("segstill", "__main__.py")
+    return ["segstill"] if ours else ["python", sys.argv[0]]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A *tap* is a public name ("stage4") for a feature inside a model (the output of 
 tap names, so they never import a model.
 """
 
+import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
@@ -16,8 +17,12 @@ Features = dict[str, Tensor]
 """Tap name -> (N, C, h, w) feature; always holds "logits" (N, K, H, W) too."""
 
 
+Layout = Literal["NCHW", "NHWC", "NLC"]
+"""How a module holds a feature: a map, a map with the channels last, or tokens in rows."""
+
+
 class Tap(NamedTuple):
-    """Where a feature is: what a module returns or what it is given."""
+    """Where a feature is: what a module returns or what it is given.  It is always read as (N, C, h, w)."""
 
     path: str
     """Dotted path of a module inside the model."""
@@ -25,6 +30,11 @@ class Tap(NamedTuple):
     """`input` reads what enters the module: for an activation, the pre-activation feature."""
     index: int | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
     """Which one to take when the module returns (or takes) a list of tensors."""
+    layout: Layout = "NCHW"
+    prefix: int = 0
+    """Tokens before those of the image (class and register tokens), which are left out; of NLC only."""
+    stride: int = 1
+    """Pixels per token and side of the image that the network is given: lays NLC out as a map."""
 
 
 class Tapped:
@@ -46,7 +56,15 @@ class Tapped:
         self.model = model
         self.taps = {name: Tap(tap) if isinstance(tap, str) else tap for name, tap in taps.items()}
         self._seen: dict[str, tuple[Tensor, int]] | None = None  # None: not recording
+        self._sizes: dict[str, torch.Size] = {}  # of the image, for taps that lay out tokens
         self._handles = [self._watch(_find(model, tap.path), name, tap) for name, tap in self.taps.items()]
+        for name, tap in self.taps.items():
+            if tap.layout == "NLC":
+                # Wrappers pad and scale, so the image that counts is the one that came nearest to the module.
+                parts = tap.path.split(".") if tap.path else []
+                around = [model.get_submodule(".".join(parts[:depth])) for depth in range(len(parts) + 1)]
+                see = partial(self._see_image, name)
+                self._handles += [module.register_forward_pre_hook(see, with_kwargs=True) for module in around]
 
     def __call__(self, image: Tensor) -> Features:
         """Return `{"logits": ..., tap: feature, ...}` of one forward pass."""
@@ -64,7 +82,7 @@ class Tapped:
                     f"tap {name!r} was overwritten in place after it was read; tap the module that follows it, "
                     "or build the model with inplace=False"
                 )
-        return {"logits": logits} | {name: seen[name][0] for name in self.taps}
+        return {"logits": logits} | {name: self._as_map(name, seen[name][0]) for name in self.taps}
 
     def __enter__(self) -> "Tapped":
         return self
@@ -99,6 +117,27 @@ class Tapped:
                 "give the index of one, as in Tap(path, index=-1), or tap a module inside it"
             )
         self._seen[name] = (feature, feature._version)
+
+    def _see_image(self, name: str, _: nn.Module, given: tuple, named: dict[str, Any]) -> None:
+        for value in (*given, *named.values()):
+            if isinstance(value, Tensor) and value.ndim == 4 and value.shape[1] == 3:
+                self._sizes[name] = value.shape[2:]
+
+    def _as_map(self, name: str, feature: Tensor) -> Tensor:
+        tap = self.taps[name]
+        if tap.layout == "NCHW":
+            return feature
+        if tap.layout == "NHWC":
+            return feature.permute(0, 3, 1, 2)
+        tokens = feature[:, tap.prefix :]
+        height, width = (math.ceil(side / tap.stride) for side in self._sizes[name])
+        if tokens.shape[1] != height * width:
+            raise ValueError(
+                f"tap {name!r} has {tokens.shape[1]} tokens for an image of {tuple(self._sizes[name])}, expected "
+                f"{height} x {width} at stride {tap.stride}: give an image whose sides are multiples of the stride, "
+                "or tap another module"
+            )
+        return tokens.transpose(1, 2).unflatten(2, (height, width))
 
 
 def feature_channels(model: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -> dict[str, int]:

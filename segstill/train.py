@@ -7,10 +7,12 @@ last.safetensors and best.safetensors, and state.pt, from which the run continue
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from .batch_norm import synchronise
 from .build import build_learner, build_model, build_optimizer, build_training_data, load_teacher
 from .data import open_dataset, training_loader
 from .evaluate import evaluate, find_devices
+from .health import Health
 from .optim import averaged, computes_in_bf16, set_learning_rate
 from .recipe import Recipe
 from .run import Record, RunFolder, interruption
@@ -66,7 +70,7 @@ def train(
     classes = len(labelled.classes)
     student = build_model(recipe.student, classes, say)
     teacher = load_teacher(recipe, labelled.classes, say)
-    learner = build_learner(student, recipe.terms, teacher)
+    learner = build_learner(student, recipe.terms, teacher, pairs=recipe.pairs)
     learner.to(device)
     if recipe.channels_last:
         learner.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (a keyword-only overload)
@@ -100,8 +104,10 @@ def train(
         state = folder.restore(learner, optimizer, ema)
     step, best, scores = state["step"], state["best"], state["scores"]
     loader = load_from(first_step=step)
-    if processes > 1 and device.type == "cuda":  # torch has no synchronised batch norm on the CPU
-        nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+    if processes > 1:
+        synchronise(learner)
+    health = Health(learner, validation, recipe.data) if learner.teacher else None
+    half = partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
     prepared = accelerator.prepare(learner)
     say(
         f"{recipe.name}: {len(labelled)} labelled{f' + {len(unlabelled)} unlabelled' if unlabelled else ''} images, "
@@ -116,8 +122,16 @@ def train(
             progress = step / steps
             lr = set_learning_rate(optimizer, progress, recipe.power)
             torch.manual_seed(hash((recipe.seed, step, rank)))  # dropout of a resumed run equals that of this one
-            batch = send_to_device(batch, device, non_blocking=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            batch: Any = send_to_device(batch, device, non_blocking=True)
+            checks = []
+            if health and step == 0:
+                checks.append(health.teacher())
+                with half():
+                    checks.append(health.gradients(batch))
+                for found in checks:
+                    found.tell(say)
+                began = time.perf_counter()
+            with half():
                 losses: dict[str, Tensor] = prepared(batch, progress)
             values = _everywhere(accelerator, losses)
             for name, value in values.items():
@@ -143,8 +157,10 @@ def train(
             record = {"kind": "step", "step": step, "steps": steps, "epoch": step / steps_per_epoch, "lr": lr}
             record |= {"total": sum(values.values()), "losses": values, "seconds": seconds}
             record |= {"images_per_second": batch["image"].shape[0] * processes / seconds}
-            record |= {"memory_mb": torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None}
+            record |= {"memory_mb": _peak_memory_mb(device)}
             folder.log(record, watch)
+            for found in checks:
+                folder.log(found.record(step), watch)
 
             finished = step == steps
             evaluating = finished or step % (steps_per_epoch * recipe.evaluate_every) == 0
@@ -153,13 +169,17 @@ def train(
                     shipped,
                     validation,
                     longest_side=recipe.data.longest_side,
+                    short_side=recipe.data.short_side,
                     workers=recipe.data.workers,
                     teacher=learner.teacher if finished else None,
                     boundary=finished,
                     accelerator=accelerator,
                 )
-                prepared.train()
                 folder.log({"kind": "evaluation", "step": step, "epoch": step / steps_per_epoch, **scores}, watch)
+                if health and (found := health.student(shipped, scores["miou"], finished=finished)):
+                    found.tell(say)
+                    folder.log(found.record(step), watch)
+                prepared.train()
                 if scores["miou"] > best:
                     best = scores["miou"]
                     folder.save_student("best", shipped, step, scores)
@@ -172,6 +192,18 @@ def train(
     folder.finish(scores, time.perf_counter() - started)
     accelerator.wait_for_everyone()
     return scores
+
+
+def _peak_memory_mb(device: torch.device) -> float | None:
+    """Return the most memory that this process has held so far: of the GPU, else resident; None where nobody counts."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    if find_spec("resource") is None:  # Windows
+        return None
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _everywhere(accelerator: Accelerator, losses: dict[str, Tensor]) -> dict[str, float]:

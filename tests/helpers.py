@@ -37,5 +37,6 @@ def small_recipe(method: str = "cross_entropy", *, workers: int = 0, **changes: 
         batch_size=2,
         lr=0.05,
         head_lr_factor=1.0,
+        precision="fp32",
     )
     return dataclasses.replace(recipe, **changes)

@@ -56,6 +56,7 @@ def whole_page():
         examples=(example(),),
         similarity={r.name: np.full((3, 3), index / 2) for index, r in enumerate(RUNS)},
         similarity_meaning="dark is alike",
+        attention_meaning="bright is < looked at",
         environment={"torch": "2.11 <cpu>"},
         commands=("segstill report runs/*",),
     )

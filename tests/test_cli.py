@@ -12,6 +12,7 @@ from segstill.recipes import RECIPES
 from segstill.run import read_recipe
 
 from .conftest import CAMVID, needs_camvid
+from .data.trees import folder_tree, picture, save, voc_tree
 from .helpers import small_recipe
 
 
@@ -117,6 +118,23 @@ def test_list_names_everything(capsys):
 def test_check_finds_nothing_wrong_with_camvid(capsys):
     assert run("check", str(CAMVID)) == 0
     assert "367" in capsys.readouterr().out
+
+
+def test_check_takes_the_arguments_of_a_data_set_and_reads_the_unlabelled_images(tmp_path, capsys):
+    root = voc_tree(tmp_path / "voc")
+    save(tmp_path / "more/a.jpg", picture(900))
+    (tmp_path / "more/b.jpg").write_bytes(b"nothing")
+    assert run("check", "voc", "--data.root", str(root), "--data.args.train", "trainval") == 0
+    assert "train: 5 images" in capsys.readouterr().out
+    assert run("check", str(root), "--data.unlabelled", str(tmp_path / "more")) == 2
+    shown = capsys.readouterr().out
+    assert "unlabelled: 1 images" in shown
+    assert f"{tmp_path / 'more/b.jpg'}: does not decode" in shown
+
+
+def test_check_refuses_class_names_that_occur_twice(tmp_path, capsys):
+    assert run("check", str(folder_tree(tmp_path)), "--data.classes", "a", "b", "a") == 2
+    assert "classes hold ['a'] more than once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,26 +8,29 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "segstill"
 LAYERS = [  # bottom first; parts of layer 1 never import each other
     {"batch", "taps", "recipe"},
-    {"losses", "models", "data", "metrics", "optim", "checkpoint", "recipes"},
+    {"losses", "models", "data", "metrics", "optim", "batch_norm", "checkpoint", "recipes", "verdict"},
     {"learner"},
-    {"build", "run", "train", "evaluate", "cost", "report", "demo"},
-    {"progress", "flags", "cli"},
+    {"build", "run", "train", "evaluate", "cost", "health", "probe", "report", "compare", "demo"},
+    {"progress", "flags", "tables", "cli"},
 ]
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 MAY_IMPORT_BESIDE = {rank for rank, _ in enumerate(LAYERS)} - {1}
 LIBRARIES = {  # where a third-party library may enter
     "torch": set(RANK),
     "numpy": {"data", "report"},
-    "torchvision": {"data"},
+    "torchvision": {"data", "models"},
     "PIL": {"data", "report"},
+    "scipy": {"data"},
+    "pycocotools": {"data"},
     "timm": {"models"},
+    "transformers": {"models"},
     "segmentation_models_pytorch": {"models"},
     "accelerate": {"train", "evaluate"},
     "torchmetrics": {"metrics"},
     "safetensors": {"checkpoint", "models"},
     "matplotlib": {"report"},
     "tyro": {"cli"},
-    "rich": {"cli", "progress"},
+    "rich": {"cli", "progress", "tables"},
 }
 FILES = [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.name.startswith("__")]
 

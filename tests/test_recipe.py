@@ -1,5 +1,6 @@
 """Recipes are plain data: they round-trip, and mistakes in them are named."""
 
+import dataclasses
 import json
 
 import pytest
@@ -13,6 +14,17 @@ from segstill.recipes import RECIPES
 def test_every_recipe_round_trips_through_json_and_carries_its_own_name(name):
     recipe = RECIPES[name]()
     assert recipe.name == name
+    assert from_json(to_json(recipe)) == recipe
+
+
+def test_what_a_teacher_needs_round_trips_through_json():
+    recipe = dataclasses.replace(
+        RECIPES["demo_kd"](),
+        pairs={"deep": ("stage4", "backbone.layer4")},
+        class_map={"traffic light": "light"},
+        teacher_classes=("car", "traffic light"),
+        teacher_scale=1.5,
+    )
     assert from_json(to_json(recipe)) == recipe
 
 
@@ -33,6 +45,9 @@ def test_every_recipe_says_what_it_is(name):
         ({"epochs": 0}, "epochs is 0, expected more than 0"),
         ({"batch_size": -1}, "batch_size is -1"),
         ({"terms": {}}, "there are no terms"),
+        ({"pairs": {"deep": ["stage4"]}}, "recipe.pairs.deep"),
+        ({"class_map": {"car": 3}}, "recipe.class_map.car is 3, expected str"),
+        ({"teacher_scale": 0}, "teacher_scale is 0.0, expected more than 0: pass another --teacher-scale"),
     ],
 )
 def test_a_wrong_field_is_named(change, words):

@@ -76,6 +76,8 @@ def test_every_run_class_command_and_fact_is_on_the_page(html):
     text = " ".join(Reader(html).text)
     for wanted in (*(r.name for r in RUNS), *CLASSES, "segstill train alone", "runs/*", "2.11 <cpu>", "street 1"):
         assert wanted in text
+    assert "dark is alike" in text
+    assert "bright is < looked at" in text
     assert "70.0" in text
     assert "45.67" in text
 
@@ -94,6 +96,7 @@ def test_names_cannot_inject_markup():
         examples=(shown,),
         similarity={bad + "big": np.eye(3)},
         similarity_meaning=bad,
+        attention_meaning=bad,
         environment={bad: bad},
     )
     text = render(page)
@@ -107,6 +110,19 @@ def test_pictures_have_a_text_and_a_size(html):
     assert len(images) == 2 + 2 * len(RUNS) + 2
     assert all(image["alt"] and int(image["width"]) == 32 and image["loading"] == "lazy" for image in images)
     assert len({image["alt"] for image in images}) == len(images) - 1  # the photograph comes twice
+
+
+def test_a_term_has_one_colour_on_the_whole_page():
+    """The second run has the terms of the first one in another order, and one more before them."""
+    other = [line | {"losses": {"kd": 1.0, "icsd": 0.5, "cross_entropy": 1.5}} for line in ALONE.log]
+    runs = (TEACHER, dataclasses.replace(ALONE, log=other))
+    text = render(dataclasses.replace(whole_page(), runs=runs, examples=(), similarity={}))
+    colours = {}
+    for colour, name in re.findall(r'--colour: (var\(--series-\d\))"></span>(cross_entropy|icsd|kd)<', text):
+        colours.setdefault(name, []).append(colour)
+    assert {name: len(found) for name, found in colours.items()} == {"cross_entropy": 2, "icsd": 2, "kd": 1}
+    assert all(len(set(found)) == 1 for found in colours.values())
+    assert len({found[0] for found in colours.values()}) == 3
 
 
 def test_sections_without_data_are_left_out():
@@ -165,6 +181,13 @@ def test_the_summary_says_what_the_scores_say():
     assert "big, reaches 70.0 % mIoU with 45.67 million parameters" in said
     assert "5.0 points more than the student alone, which closes 25 % of the gap" in said
     assert "single run" in said
+
+
+def test_the_summary_does_not_name_a_run_after_its_role_twice():
+    said = summarise((run("teacher", "teacher", 0.7), run("student", "baseline", 0.5), TAUGHT))
+    assert said.startswith("The teacher reaches 70.0 %")
+    assert "The student alone reaches 50.0 %" in said
+    assert f"The distilled student, {TAUGHT.name}, reaches 55.0 %" in said
 
 
 def test_the_summary_does_not_hide_that_distillation_hurt():

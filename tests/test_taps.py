@@ -174,3 +174,81 @@ def test_channels_of_something_that_is_no_map_are_refused(image):
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4), nn.Unflatten(1, (4, 1, 1)))
     with pytest.raises(ValueError, match=r"tap 'vector' has shape \(2, 4\), expected a map"):
         feature_channels(net, {"vector": "1"}, image)
+
+
+class Tokens(nn.Module):
+    """A transformer's body: tokens in rows behind two that are no part of the image, and a map with channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 4, stride=4)
+        self.tokens = nn.Identity()
+        self.last = nn.Identity()
+        self.head = nn.Conv2d(6, 5, 1)
+
+    def forward(self, image):
+        map_ = self.patches(image)
+        extra = torch.full((len(image), 2, 6), 9.0)
+        rows = self.tokens(torch.cat([extra, map_.flatten(2).transpose(1, 2)], dim=1))[:, 2:]
+        self.last(map_.permute(0, 2, 3, 1))
+        return self.head(rows.transpose(1, 2).reshape(map_.shape))
+
+
+class Padded(nn.Module):
+    """Pads the image before the network that is tapped."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, image):
+        return self.net(nn.functional.pad(image, (0, -image.shape[3] % 4, 0, -image.shape[2] % 4)))
+
+
+TOKENS = {
+    "rows": Tap("tokens", layout="NLC", prefix=2, stride=4),
+    "last": Tap("last", layout="NHWC"),
+    "map": Tap("patches"),
+}
+
+
+@pytest.mark.parametrize("size", [(8, 12), (12, 8), (16, 16), (4, 24)])
+def test_every_layout_is_read_as_the_same_map(size):
+    features = Tapped(Tokens(), TOKENS)(torch.rand(2, 3, *size))
+    assert features["map"].shape == (2, 6, size[0] // 4, size[1] // 4)
+    assert torch.equal(features["rows"], features["map"])
+    assert torch.equal(features["last"], features["map"])
+
+
+def test_tokens_are_laid_out_by_the_image_that_the_network_itself_was_given():
+    """5 x 13 becomes 8 x 16 inside, which is 2 x 4 tokens; 1 x 8 would be as many."""
+    taps = {name: tap._replace(path=f"net.{tap.path}") for name, tap in TOKENS.items()}
+    features = Tapped(Padded(Tokens()), taps)(torch.rand(1, 3, 5, 13))
+    assert features["rows"].shape == (1, 6, 2, 4)
+    assert torch.equal(features["rows"], features["map"])
+
+
+def test_an_image_that_was_given_by_name_counts_too():
+    class ByName(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = Tokens()
+
+        def forward(self, image):
+            return self.net(image=image)
+
+    features = Tapped(ByName(), {"rows": TOKENS["rows"]._replace(path="net.tokens")})(torch.rand(1, 3, 8, 12))
+    assert features["rows"].shape == (1, 6, 2, 3)
+
+
+def test_tokens_that_do_not_fill_the_image_are_refused():
+    with pytest.raises(
+        ValueError, match=r"tap 'rows' has 7 tokens for an image of \(8, 12\), expected 2 x 3 at stride 4"
+    ):
+        Tapped(Tokens(), {"rows": TOKENS["rows"]._replace(prefix=1)})(torch.rand(1, 3, 8, 12))
+
+
+def test_gradients_flow_through_tokens():
+    net = Tokens()
+    Tapped(net, TOKENS)(torch.rand(1, 3, 8, 8))["rows"].square().sum().backward()
+    assert net.patches.weight.grad is not None

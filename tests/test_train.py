@@ -207,9 +207,14 @@ def test_a_run_that_cannot_start_leaves_nothing_behind(changes, error, words, tm
     assert not (tmp_path / "run").exists()
 
 
-def test_two_processes_give_the_losses_and_scores_of_one(teacher, tmp_path):
-    """Gradients are equal if losses stay equal step by step: means over labelled pixels, valid pixels and images."""
-    recipe = small_recipe("aicsd", teacher=str(teacher))
+@pytest.mark.parametrize(("method", "norm"), [("aicsd", "group"), ("attnfd", "batch")])
+def test_two_processes_give_the_losses_and_scores_of_one(method, norm, teacher, tmp_path):
+    """Gradients are equal if losses stay equal step by step: means over labelled pixels, valid pixels and images.
+
+    With batch norm, as AttnFD's connectors have it too, they are if statistics are those of all images.
+    """
+    student = ModelSpec(name="tiny", args={"width": 4, "norm": norm})
+    recipe = small_recipe(method, teacher=str(teacher), student=student)
     file = tmp_path / "mine.json"
     file.write_text(to_json(recipe))
     train(recipe, tmp_path / "one", **SILENT)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..batch import Batch, valid_pixels
 from ..taps import Features
 from .cbam import CBAM, parameter_free_attention, parameter_free_attention_map
-from .features import checked_taps, key, project, resized, zero_ignored
+from .features import checked_taps, key, project_and_normalise, resized, zero_ignored
 from .loss import Channels, Loss, Variant, check_variant, in_float32
 
 TeacherAttention = Literal["parameter-free", "random"]
@@ -115,7 +115,7 @@ class AttnFD(Loss):
         self.taps = checked_taps(taps, channels)
         self.variant: Variant = variant
         self.student_cbam = nn.ModuleDict({key(tap): CBAM(channels[tap][0], reduction) for tap in taps})
-        self.connector = nn.ModuleDict({key(tap): _connector(*channels[tap]) for tap in taps})
+        self.connector = nn.ModuleDict({key(tap): project_and_normalise(*channels[tap]) for tap in taps})
         random = taps if teacher_attention == "random" else ()
         self.teacher_cbam = nn.ModuleDict({key(tap): CBAM(channels[tap][1], reduction) for tap in random})
         self.teacher_cbam.requires_grad_(False).eval()
@@ -158,7 +158,3 @@ class AttnFD(Loss):
                 guide = cast(CBAM, self.teacher_cbam[key(tap)]).attention
             maps[tap] = (look(student[tap]), guide(teacher[tap]))
         return maps
-
-
-def _connector(student: int, teacher: int) -> nn.Sequential:
-    return nn.Sequential(project(student, teacher), nn.BatchNorm2d(teacher))

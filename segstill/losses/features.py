@@ -59,13 +59,17 @@ class FeatureLoss(Loss):
         return self._sum([student[tap] for tap in self.taps], [teacher[tap].detach() for tap in self.taps], valid)
 
     @in_float32
-    def _sum(self, student: list[Tensor], teacher: list[Tensor], valid: Tensor | None) -> Tensor:
+    def _sum(self, student: list[Tensor], teacher: list[Tensor], valid: Tensor | None, **more: Tensor) -> Tensor:
         values = []
         for tap, s, t in zip(self.taps, student, teacher, strict=True):
             s = resized(self.connectors[key(tap)](zero_ignored(s, valid)), t)
             cells = valid_cells(valid, t)
-            values.append(type(self).function(s, t, valid=cells, variant=self.variant, **self.hyper))
+            values.append(self.compare(tap, s, t, cells, **more))
         return torch.stack(values).sum()
+
+    def compare(self, tap: str, student: Tensor, teacher: Tensor, valid: Tensor | None, **more: Any) -> Tensor:  # noqa: ARG002
+        """Return the loss at one tap; a subclass whose function takes more than the two maps says so here."""
+        return type(self).function(student, teacher, valid=valid, variant=self.variant, **self.hyper, **more)
 
 
 def project(student: int, teacher: int) -> nn.Conv2d:
@@ -73,6 +77,11 @@ def project(student: int, teacher: int) -> nn.Conv2d:
     conv = nn.Conv2d(student, teacher, kernel_size=1, bias=False)
     nn.init.normal_(conv.weight, std=(2 / teacher) ** 0.5)
     return conv
+
+
+def project_and_normalise(student: int, teacher: int) -> nn.Sequential:
+    """Return `project`, followed by batch normalisation."""
+    return nn.Sequential(project(student, teacher), nn.BatchNorm2d(teacher))
 
 
 def checked_taps(taps: tuple[str, ...], channels: Channels) -> tuple[str, ...]:
@@ -101,9 +110,8 @@ def check_features(student: Tensor, teacher: Tensor, valid: Tensor | None, *, sa
         valid: (N, h, w) bool, or None.
         same_channels: whether the numbers of channels must agree.
     """
-    compared = slice(None) if same_channels else [0, 2, 3]
-    shapes = [torch.tensor(feature.shape) for feature in (student, teacher)]
-    if student.ndim != 4 or teacher.ndim != 4 or not torch.equal(shapes[0][compared], shapes[1][compared]):
+    channels = student.shape[1:2] if same_channels else teacher.shape[1:2]
+    if student.ndim != 4 or teacher.shape != (student.shape[0], *channels, *student.shape[2:]):
         raise ValueError(
             f"the student's feature is {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}, expected "
             f"(N, C, h, w) and equal{'' if same_channels else ' but for C'}: map channels by a connector and resize "

@@ -11,6 +11,10 @@ from ..batch import Batch, valid_pixels
 from ..taps import Features
 from .loss import Channels, Loss, Variant, check_variant
 
+IGNORED = -1e20
+"""Logit of an ignored pixel in a distribution over positions: its exponential is exactly 0, and 0 times it is 0, where
+-inf would give NaN."""
+
 
 class LogitLoss(Loss):
     """A loss between the logits of student and teacher, over the pixels that the batch calls valid.
@@ -28,6 +32,8 @@ class LogitLoss(Loss):
     """
 
     function: ClassVar[Callable[..., Tensor]]
+    least_classes: ClassVar[int] = 2
+    """Below it there is nothing to compare at a pixel."""
 
     @abstractmethod
     def __init__(self, channels: Channels, *, variant: Variant = "paper", **hyper: Any):
@@ -36,7 +42,7 @@ class LogitLoss(Loss):
         if "temperature" in hyper:
             check_temperature(hyper["temperature"])
         if "logits" in channels:
-            check_classes(*channels["logits"])
+            check_classes(*channels["logits"], least=type(self).least_classes)
         self.variant: Variant = variant
         if variant == "published":
             self.mean_over = "images"  # nothing is masked, so every image counts alike
@@ -56,16 +62,23 @@ def check_temperature(temperature: float) -> None:
         raise ValueError(f"temperature is {temperature}, expected a number above 0: 1 leaves the logits as they are")
 
 
-def check_classes(student: int, teacher: int) -> None:
-    """Raise ValueError unless student and teacher predict equally many classes."""
+def check_classes(student: int, teacher: int, *, least: int = 1) -> None:
+    """Raise ValueError unless student and teacher predict equally many classes, and at least `least`."""
     if student != teacher:
         raise ValueError(
             f"the student predicts {student} classes and the teacher {teacher}, expected the same ones in the same "
             "order: choose a teacher trained on the student's classes, or drop this term"
         )
+    if student < least:
+        raise ValueError(
+            f"the networks predict {student} class, expected at least {least}: this loss compares classes with one "
+            "another, while sigmoid_kd and cwd take a single one"
+        )
 
 
-def check_logits(student: Tensor, teacher: Tensor, valid: Tensor | None, temperature: float = 1.0) -> None:
+def check_logits(
+    student: Tensor, teacher: Tensor, valid: Tensor | None, temperature: float = 1.0, *, least_classes: int = 1
+) -> None:
     """Raise ValueError unless two sets of logits can be compared position by position.
 
     Args:
@@ -73,10 +86,11 @@ def check_logits(student: Tensor, teacher: Tensor, valid: Tensor | None, tempera
         teacher: (N, K, H, W) logits.
         valid: (N, H, W) bool, or None.
         temperature: must be above 0.
+        least_classes: the least K.
     """
     check_temperature(temperature)
     if student.ndim == 4 and teacher.ndim == 4:
-        check_classes(student.shape[1], teacher.shape[1])
+        check_classes(student.shape[1], teacher.shape[1], least=least_classes)
     if student.ndim != 4 or student.shape != teacher.shape:
         raise ValueError(
             f"the student's logits are {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}, expected "

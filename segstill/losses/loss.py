@@ -72,6 +72,12 @@ def mean_over_valid(values: Tensor, valid: Tensor | None) -> Tensor:
     return torch.where(valid, values, 0).sum() / valid.sum().clamp(min=1)
 
 
+def unit_length(vectors: Tensor, dim: int) -> Tensor:
+    """Scale vectors along a dimension to length 1; a zero vector stays zero and has a finite gradient."""
+    length = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
+    return vectors / torch.where(length > 0, length, 1)
+
+
 def check_variant(variant: str, valid: Tensor | None = None) -> None:
     """Raise ValueError for an unknown variant, and for a validity mask where the published code knows none."""
     if variant not in ("paper", "published"):

@@ -29,7 +29,7 @@ def pixel_kd(
     """Divergence of the student's class probabilities from the teacher's, averaged over pixels.
 
     Args:
-        student_logits: (N, K, H, W).
+        student_logits: (N, K, H, W), K >= 2; for a single class see `sigmoid_kd`.
         teacher_logits: (N, K, H, W); a constant.
         temperature: T > 0, softens both distributions.
         valid: (N, H, W) bool; the other pixels have exactly no influence.  None: all pixels.
@@ -39,10 +39,11 @@ def pixel_kd(
         A scalar >= 0, in nats; 0 when no pixel is valid.
 
     Raises:
-        ValueError: shapes that differ, a temperature of 0 or less, or `valid` together with "published".
+        ValueError: shapes that differ, fewer than two classes, a temperature of 0 or less, or `valid` together with
+            "published".
     """
     check_variant(variant, valid)
-    check_logits(student_logits, teacher_logits, valid, temperature)
+    check_logits(student_logits, teacher_logits, valid, temperature, least_classes=2)
     student, teacher = student_logits, teacher_logits.detach()
     if valid is not None:  # before the softmax: its backward pass would turn an ignored infinity into NaN
         ignored = ~valid.unsqueeze(1)

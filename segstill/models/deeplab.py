@@ -38,7 +38,8 @@ def deeplabv3plus(
     """Build a DeepLabV3+.
 
     Taps: "stage1" to "stage4" of the encoder (strides 4, 8, 16, 32, at most `output_stride`), "encoder" (the last of
-    them), "aspp" and "decoder" (each before its dropout), and all of them with "_pre", as they were before their activation.
+    them), "aspp" and "decoder" (each before its dropout), and all of them with "_pre", as they were before their
+    activation.
 
     A training batch must hold at least 2 images per process: the batch normalisation after image pooling sees one
     value per image and channel.

@@ -104,13 +104,13 @@ def dilated_encoder(name: str, *, output_stride: int, pretrained: str | None = N
             bottleneck = hasattr(blocks[0], "conv3")
             grid = _MULTI_GRID if bottleneck and stage == "layer4" else [1] * len(blocks)
             for block, factor in zip(blocks, grid, strict=True):
-                _dilate(block, dilation * factor)
+                dilate(block, dilation * factor)
     elif kind is MobileNetV2Encoder:
         encoder.features = encoder.features[:18]
         encoder._out_indexes[-1] = 17
         encoder._out_channels[-1] = 320
         for first, end, dilation in _MOBILENET_V2[output_stride]:
-            _dilate(encoder.features[first:end], dilation)
+            dilate(encoder.features[first:end], dilation)
     encoder._output_stride = output_stride
     return encoder
 
@@ -129,7 +129,7 @@ def _class_of(name: str) -> Any:
     return encoders[name]["encoder"]
 
 
-def _dilate(part: nn.Module, dilation: int) -> None:
+def dilate(part: nn.Module, dilation: int) -> None:
     """Take the strides out of `part`, and dilate its convolutions that look further than one pixel."""
     for module in part.modules():
         if isinstance(module, nn.Conv2d):

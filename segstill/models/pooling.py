@@ -13,9 +13,14 @@ def explain_single_images(net: nn.Module) -> None:
     left alone.
     """
     for module in net.modules():
-        first = next(module.children(), None) if isinstance(module, nn.Sequential) else None
+        first = next(module.children(), None)
         if isinstance(first, nn.AdaptiveAvgPool2d) and first.output_size in (1, (1, 1)):
-            module.register_forward_pre_hook(_refuse_single_image)
+            refuse_single_images(module)
+
+
+def refuse_single_images(block: nn.Module) -> None:
+    """Make a block that holds batch normalisation after image pooling refuse a training batch of one, and say why."""
+    block.register_forward_pre_hook(_refuse_single_image)
 
 
 def _refuse_single_image(block: nn.Module, given: tuple[Any, ...]) -> None:

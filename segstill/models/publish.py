@@ -1,4 +1,7 @@
-"""Publish the taps of a network, each with the feature as it was before the activation that produced it."""
+"""Publish the taps of a network, each with the feature as it was before the activation that produced it.
+
+Also removes the parts of a network that its scores do not depend on.
+"""
 
 import re
 from collections.abc import Mapping
@@ -34,6 +37,7 @@ def publish_taps(net: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -
         image: (N, 3, H, W) a normalised image to run the network on; small is fine.
     """
     watched = {path: module for path, module in net.named_modules() if _is_activation(module) or _is_dropout(module)}
+    taps = {name: Tap(tap) if isinstance(tap, str) else tap for name, tap in taps.items()}
     modes = [(module, module.training) for module in net.modules()]
     inplace = {path: module.inplace for path, module in watched.items() if hasattr(module, "inplace")}
     runs: list[tuple[str, Tensor, Tensor]] = []  # holds the tensors, so that no identity is given out twice
@@ -46,8 +50,10 @@ def publish_taps(net: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -
     try:
         for path in inplace:
             watched[path].inplace = False  # type: ignore[assignment]
+        # As the modules hold them: the layout as a map would make another tensor.
+        raw = {name: tap._replace(layout="NCHW") for name, tap in taps.items()}
         # Gradients are on because the graph knows which function made a feature.
-        with Tapped(net, taps) as tapped, torch.enable_grad():
+        with Tapped(net, raw) as tapped, torch.enable_grad():
             features = tapped(image)
     finally:
         for handle in handles:
@@ -57,19 +63,22 @@ def publish_taps(net: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -
         for module, training in modes:
             module.training = training
 
+    def read(path: str, tap: Tap) -> Tap:
+        return tap._replace(path=path, read="input", index=None)
+
     last = {path: (given, result) for path, given, result in runs}  # a tap, too, reads the last run of a module
     dropouts = {path: run for path, run in last.items() if _is_dropout(watched[path])}
     activations = {path: run for path, run in last.items() if path not in dropouts}
     published: dict[str, Tap] = {}
     kept: list[Tensor] = []  # must not be overwritten
-    for name, tap in tapped.taps.items():
+    for name, tap in taps.items():
         feature = features[name]
         kept.append(feature)
         dropout = next((path for path, (_, result) in dropouts.items() if result is feature), None)
-        published[name] = tap if dropout is None else Tap(dropout, read="input")
+        published[name] = tap if dropout is None else read(dropout, tap)
         activation = next((path for path, (_, result) in activations.items() if result is feature), None)
         if activation is not None:
-            published[f"{name}_pre"] = Tap(activation, read="input")
+            published[f"{name}_pre"] = read(activation, tap)
             kept.append(activations[activation][0])
         elif _made_by(feature) not in _FUNCTIONAL:
             published[f"{name}_pre"] = published[name]
@@ -77,6 +86,30 @@ def publish_taps(net: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -
         if path in inplace and any(tensor is given or tensor is result for tensor in kept):
             watched[path].inplace = False  # type: ignore[assignment]
     return published
+
+
+def drop_unused(net: nn.Module, image: Tensor) -> None:
+    """Remove the parts that the scores do not depend on: libraries keep, and run, stages and heads that were cut off.
+
+    They would be counted and shipped, and wait for a gradient that never comes.  A part whose place the network looks
+    at (an attribute, a list) cannot go and is frozen.
+    """
+    was_training = net.training
+    parameters = list(net.parameters())
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(net.eval()(image).sum(), parameters, allow_unused=True)
+    used = {id(p) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+    for module in list(net.modules()):
+        for name, child in list(module.named_children()):
+            own = [id(p) for p in child.parameters()]
+            if own and used.isdisjoint(own):
+                setattr(module, name, nn.Identity())
+                try:
+                    with torch.no_grad():
+                        net(image)
+                except (AttributeError, TypeError, RuntimeError):
+                    setattr(module, name, child.requires_grad_(False))
+    net.train(was_training)
 
 
 def _is_activation(module: nn.Module) -> bool:

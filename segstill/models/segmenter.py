@@ -16,8 +16,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Segmenter(nn.Module):
     """A segmentation network with its normalisation, its stride, its classes and its taps.
 
-    The image is normalised, padded at the right and at the bottom to a multiple of the stride, run, and the scores are
-    brought back to the size of the image.
+    The image is normalised, scaled to the one size of networks that have one, padded at the right and at the bottom to
+    that size or to a multiple of the stride, run, and the scores are brought back to the size of the image.
 
     Args:
         net: maps (N, 3, H, W) to scores (N, K, h, w) of any size.
@@ -26,6 +26,8 @@ class Segmenter(nn.Module):
         mean: per channel, of images in [0, 1].
         std: per channel, of images in [0, 1].
         stride: what H and W must be multiples of.
+        size: H and W of the only images that the network takes: an image is scaled until it touches this frame from
+            inside, and its features cover the padding too.  None for a network that takes every multiple of the stride.
         encoder: path inside `net` of the part that is trained at the low learning rate and that pretrained weights
             fit; "" when there is none.
     """
@@ -42,6 +44,7 @@ class Segmenter(nn.Module):
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         stride: int = 1,
+        size: tuple[int, int] | None = None,
         encoder: str = "",
     ):
         super().__init__()
@@ -49,6 +52,7 @@ class Segmenter(nn.Module):
         self.classes = classes
         self.taps = {name: _below_net(tap) for name, tap in (taps or {}).items()}
         self.stride = stride
+        self.size = size
         self.encoder = f"net.{encoder}" if encoder else ""
         # Not in the state dict: they belong to the recipe, and weight files from elsewhere do not have them.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -60,13 +64,26 @@ class Segmenter(nn.Module):
         if image.dtype == torch.uint8:
             image = image.float() / 255
         image = (image - self.mean) / self.std
-        padded = [math.ceil(side / self.stride) * self.stride for side in (height, width)]
-        if padded != [height, width]:  # with zeros, which after normalisation are the mean colour
-            image = F.pad(image, (0, padded[1] - width, 0, padded[0] - height))
+        if self.size:
+            factor = min(self.size[0] / height, self.size[1] / width)
+            scaled = [min(round(side * factor), most) for side, most in zip((height, width), self.size, strict=True)]
+            if scaled != [height, width]:
+                image = _resize(image, scaled, antialias=factor < 1)
+            padded = list(self.size)
+        else:
+            scaled = [height, width]
+            padded = [math.ceil(side / self.stride) * self.stride for side in scaled]
+        if padded != scaled:  # with zeros, which after normalisation are the mean colour
+            image = F.pad(image, (0, padded[1] - scaled[1], 0, padded[0] - scaled[0]))
         scores = self.net(image)
         if list(scores.shape[2:]) != padded:
-            scores = F.interpolate(scores, size=padded, mode="bilinear", align_corners=False)
-        return scores[:, :, :height, :width]
+            scores = _resize(scores, padded)
+        scores = scores[:, :, : scaled[0], : scaled[1]]
+        return scores if scaled == [height, width] else _resize(scores, [height, width])
+
+
+def _resize(image: Tensor, size: list[int], *, antialias: bool = False) -> Tensor:
+    return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=antialias)
 
 
 def _below_net(tap: Tap | str) -> Tap:

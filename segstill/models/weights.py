@@ -70,7 +70,7 @@ def load_weights(model: Segmenter, path: str | Path) -> WeightReport:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no state dict, or nothing in it fits.
+        ValueError: the file is no state dict, or fills less than half of the network and of its encoder.
     """
     path = Path(path)
     state, rest = _read(path)
@@ -92,9 +92,8 @@ def load_weights(model: Segmenter, path: str | Path) -> WeightReport:
         )
     own = {own: name for name, own in best.items() if own in ours}
     loaded = {key: state[name] for key, name in own.items() if name in fitting}
-    model.load_state_dict(loaded, strict=False)
     other_shape = tuple(key for key in ours if key in own and key not in loaded)
-    return WeightReport(
+    report = WeightReport(
         path=str(path),
         part=part,
         loaded=tuple(key for key in ours if key in loaded),
@@ -103,6 +102,19 @@ def load_weights(model: Segmenter, path: str | Path) -> WeightReport:
         other_shape=other_shape,
         shapes=tuple((tuple(state[own[key]].shape), tuple(ours[key].shape)) for key in other_shape),
     )
+    if not any(_mostly_filled(loaded, ours, part) for part in ("", model.encoder)):
+        raise ValueError(
+            f"{path} fills less than half of the network and less than half of its encoder, so it belongs to another "
+            f"network: nothing was loaded ({report}); give weights of the same architecture or of the same encoder"
+        )
+    model.load_state_dict(loaded, strict=False)
+    return report
+
+
+def _mostly_filled(loaded: Mapping[str, Tensor], ours: Mapping[str, Tensor], part: str) -> bool:
+    inside = f"{part}." if part else ""
+    wanted = [name for name in ours if name.startswith(inside) and not name.endswith("num_batches_tracked")]
+    return 2 * sum(name in loaded for name in wanted) >= len(wanted)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], list[str]]:

@@ -9,7 +9,8 @@ from ..taps import Tap
 from .arguments import known, positive
 from .encoders import download, encoder_weights
 from .pooling import explain_single_images
-from .publish import publish_taps
+from .probing import probe
+from .publish import drop_unused, publish_taps
 from .segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
 
 # Set here, or of no use: with an activation the scores would be no logits.
@@ -29,8 +30,9 @@ def smp(
     """Build a network of segmentation_models_pytorch.
 
     Taps: "stage1" to "stage4" of the encoder (strides 4, 8, 16, 32, or less where it is dilated; as many as it has),
-    "encoder", the last of these, which every teacher and every student has whatever their depths; "aspp" of DeepLabV3 and DeepLabV3Plus, "decoder" (what the head is given), each before its dropout; and all of them
-    with "_pre", as they were before their activation, unless that activation is a function call inside the network.
+    "encoder", the last of these, which every teacher and every student has whatever their depths; "aspp" of DeepLabV3
+    and DeepLabV3Plus, "decoder" (what the head is given), each before its dropout; and all of them with "_pre", as they
+    were before their activation, unless that activation is a function call inside the network.
 
     Args:
         classes: K.
@@ -40,7 +42,8 @@ def smp(
         pretrained: "imagenet" downloads the public weights of the encoder.
         mean: per channel, of images in [0, 1].
         std: per channel, of images in [0, 1].
-        args: further arguments of the architecture, such as `decoder_channels`, and of timm for its encoders.
+        args: further arguments of the architecture, such as `decoder_channels`, and of timm for its encoders, such as
+            `img_size` for those of one fixed size: images are scaled to it and padded (see `Segmenter`).
 
     Raises:
         ValueError: an unknown architecture, encoder or argument, or a combination that smp refuses.
@@ -73,46 +76,33 @@ def smp(
     # PAN halves its coarsest map three times.
     side = args.get("img_size", 8 * stride if kind.__name__ == "PAN" else max(64, stride))
     height, width = (side, side) if isinstance(side, int) else side
+    size = (height, width) if "img_size" in args and not args.get("dynamic_img_size") else None
     image = torch.zeros(1, 3, height, width, device=next(net.parameters()).device)
     try:
-        _drop_unused(net, image)
-        taps = publish_taps(net, _places(net, kind.__name__), image)
+        drop_unused(net, image)
+        if kind.__name__ == "DPT":  # whose encoder returns no pyramid, but maps of one size; its decoder halves them
+            probed = probe(net, size=size, trunk="encoder")
+            stride = probed.stride
+            places = {name: found.tap for name, found in probed.stages.items()}
+        else:
+            places = _pyramid(net)
+        taps = publish_taps(net, places | {"decoder": Tap("segmentation_head", read="input")}, image)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"{kind.__name__} with encoder {encoder!r} does not run on an image of {height} x {width} ({error}); "
             "give an encoder of one fixed size img_size=..., or choose another encoder"
         ) from error
-    return Segmenter(net, classes=classes, taps=taps, mean=mean, std=std, stride=stride, encoder="encoder")
+    return Segmenter(net, classes=classes, taps=taps, mean=mean, std=std, stride=stride, size=size, encoder="encoder")
 
 
-def _drop_unused(net: torch.nn.Module, image: torch.Tensor) -> None:
-    """Remove the parts that the scores do not depend on: smp keeps (and runs) stages that `encoder_depth` cuts off.
-
-    They would be counted and shipped, and wait for a gradient that never comes.
-    """
-    was_training = net.training
-    parameters = list(net.parameters())
-    with torch.enable_grad():
-        gradients = torch.autograd.grad(net.eval()(image).sum(), parameters, allow_unused=True)
-    net.train(was_training)
-    used = {id(p) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
-    for module in list(net.modules()):
-        for name, child in list(module.named_children()):
-            own = [id(p) for p in child.parameters()]
-            if own and used.isdisjoint(own):
-                setattr(module, name, torch.nn.Identity())
-
-
-def _places(net: Any, architecture: str) -> dict[str, Tap]:
+def _pyramid(net: Any) -> dict[str, Tap]:
     from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP
 
-    taps: dict[str, Tap] = {}
-    if architecture != "DPT":  # whose encoder returns no pyramid, but maps of one size
-        # Counted from stride 1; an encoder that has no feature at a stride puts one without channels there.
-        pyramid = [index for index, channels in enumerate(net.encoder.out_channels) if index > 1 and channels > 0]
-        taps |= {f"stage{index - 1}": Tap("encoder", index=index) for index in pyramid}
-        taps["encoder"] = Tap("encoder", index=pyramid[-1])
+    # Counted from stride 1; an encoder that has no feature at a stride puts one without channels there.
+    pyramid = [index for index, channels in enumerate(net.encoder.out_channels) if index > 1 and channels > 0]
+    taps = {f"stage{index - 1}": Tap("encoder", index=index) for index in pyramid}
+    taps["encoder"] = Tap("encoder", index=pyramid[-1])
     for path, module in net.named_modules():
         if isinstance(module, ASPP):
             taps["aspp"] = Tap(path)
-    return taps | {"decoder": Tap("segmentation_head", read="input")}
+    return taps

@@ -1,38 +1,28 @@
 """Recipes by name; `segstill list` prints them."""
 
-from collections.abc import Callable
+from .camvid import CAMVID, CAMVID_SMALL
+from .cityscapes import CITYSCAPES_CIRKD_MBV2, CITYSCAPES_CIRKD_R18, CITYSCAPES_MBV2, CITYSCAPES_R18
+from .coco import COCO_MBV2, COCO_R18
+from .demo import DEMO
+from .family import Family, Make, recipes
+from .methods import METHODS
+from .published import PUBLISHED
+from .voc import VOC_MBV2, VOC_R18
 
-from ..recipe import Recipe
-from .camvid import (
-    camvid_aicsd,
-    camvid_attnfd,
-    camvid_kd,
-    camvid_small_aicsd,
-    camvid_small_attnfd,
-    camvid_small_kd,
-    camvid_small_student,
-    camvid_small_teacher,
-    camvid_student,
-    camvid_teacher,
-)
-from .demo import demo_aicsd, demo_attnfd, demo_kd, demo_student, demo_teacher
-
-RECIPES: dict[str, Callable[[], Recipe]] = {
-    "demo_teacher": demo_teacher,
-    "demo_student": demo_student,
-    "demo_kd": demo_kd,
-    "demo_aicsd": demo_aicsd,
-    "demo_attnfd": demo_attnfd,
-    "camvid_teacher": camvid_teacher,
-    "camvid_student": camvid_student,
-    "camvid_kd": camvid_kd,
-    "camvid_aicsd": camvid_aicsd,
-    "camvid_attnfd": camvid_attnfd,
-    "camvid_small_teacher": camvid_small_teacher,
-    "camvid_small_student": camvid_small_student,
-    "camvid_small_kd": camvid_small_kd,
-    "camvid_small_aicsd": camvid_small_aicsd,
-    "camvid_small_attnfd": camvid_small_attnfd,
+FAMILIES: dict[str, Family] = {
+    "demo": DEMO,
+    "camvid": CAMVID,
+    "camvid_small": CAMVID_SMALL,
+    "voc_r18": VOC_R18,
+    "voc_mbv2": VOC_MBV2,
+    "cityscapes_r18": CITYSCAPES_R18,
+    "cityscapes_mbv2": CITYSCAPES_MBV2,
+    "cityscapes_cirkd_r18": CITYSCAPES_CIRKD_R18,
+    "cityscapes_cirkd_mbv2": CITYSCAPES_CIRKD_MBV2,
+    "coco_r18": COCO_R18,
+    "coco_mbv2": COCO_MBV2,
 }
+RECIPES: dict[str, Make] = {name: make for family in FAMILIES.values() for name, make in recipes(family).items()}
+"""The teacher, the student alone and the student under every method, of every family."""
 
-__all__ = ["RECIPES"]
+__all__ = ["FAMILIES", "METHODS", "PUBLISHED", "RECIPES"]

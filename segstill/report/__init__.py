@@ -1,7 +1,9 @@
-"""Pictures and one self-contained HTML page about a run or a comparison."""
+"""Pictures and self-contained HTML pages about runs, and about a comparison of methods."""
 
 from .collect import write_report
+from .comparison import COLUMNS as METHOD_COLUMNS
+from .comparison import write_comparison
 from .page import write_page
 from .view import ExampleView, PageView, RunView
 
-__all__ = ["ExampleView", "PageView", "RunView", "write_page", "write_report"]
+__all__ = ["METHOD_COLUMNS", "ExampleView", "PageView", "RunView", "write_comparison", "write_page", "write_report"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,17 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..build import Saved, build_learner, load, load_teacher
-from ..checkpoint import read_state
+from ..build import Saved, load
 from ..cost import measure_cost
-from ..data import open_dataset
+from ..data import choose_split, open_dataset
 from ..data.dataset import SegmentationDataset
 from ..data.transforms import shrink
 from ..evaluate import evaluate, predict
-from ..learner import Learner
-from ..losses import AttnFD, inter_class_similarity
+from ..losses import LOSSES, inter_class_similarity
 from ..recipe import Recipe
 from ..run import read_log, read_recipe
+from .attention import Attention, find_attention
 from .page import write_page
 from .view import ExampleView, PageView, RunView
 
@@ -41,7 +41,7 @@ def write_report(
     runs: Sequence[Path],
     out: Path,
     *,
-    split: str = "test",
+    split: str | None = None,
     examples: int = 6,
     root: str | None = None,
     title: str = "",
@@ -55,7 +55,7 @@ def write_report(
     Args:
         runs: run folders.
         out: the page.
-        split: which images are scored and shown.
+        split: which images are scored and shown; None is test, or val where the data has no test split.
         examples: images shown, evenly spread over the split.
         root: folder of the data set, where it is no longer where the recipe says.
         title: of the page; the data set's name without it.
@@ -68,79 +68,90 @@ def write_report(
         ValueError: no run, or runs of other data.
         FileNotFoundError: a run that is not there or has no checkpoint.
     """
-    rows, teacher_folder = _rows(runs)
+    rows, teacher = _rows(runs)
     spec = dataclasses.replace(rows[0].recipe.data, root=root or rows[0].recipe.data.root)
+    split = split or choose_split(spec, "test", "val", say=say)
     dataset = open_dataset(spec, split)
+    given = {run.resolve() for run in runs}
+    if teacher and teacher.saved.classes != dataset.classes and teacher.folders[0].resolve() not in given:
+        say(f"the teacher {teacher.folders[0]} knows other classes, so it has no row")
+        teacher = None
+    rows = [teacher, *rows] if teacher else rows
     for row in rows:
         if row.saved.classes != dataset.classes or row.recipe.data.name != spec.name:
             raise ValueError(
                 f"{row.name} was trained on {row.recipe.data.name} with {len(row.saved.classes)} classes, "
-                f"{rows[0].name} on {spec.name} with {len(dataset.classes)}: report runs of the same data together"
+                f"{rows[-1].name} on {spec.name} with {len(dataset.classes)}: report runs of the same data together"
             )
     views = []
-    teacher = next((row.saved.model for row in rows if row.folders[0] == teacher_folder), None)
     for row in rows:
         say(f"scoring {row.name} on {split}")
-        views.append(_view(row, dataset, teacher if row.recipe.teacher else None, teacher_folder))
+        views.append(_view(row, dataset, teacher))
     views = _with_gaps(views)
+    attention = {row.name: found for row in rows if (found := _attention(row, teacher))}
     chosen = [number * len(dataset) // examples for number in range(min(examples, len(dataset)))]
+    command = ["segstill", "report", *map(str, runs), "--out", out.name, "--split", split, "--examples", str(examples)]
+    command += ["--data.root", root] if root else []
     say("drawing")
     page = PageView(
         title=title or f"segstill on {spec.name}, {split} split",
         classes=dataset.classes,
         palette=dataset.palette,
         runs=tuple(views),
-        examples=_examples(rows, dataset, chosen, teacher_folder),
+        examples=_examples(rows, dataset, chosen, teacher, attention),
         similarity={row.name: _similarity(row, dataset) for row in rows},
         similarity_meaning=(
             "Entry (i, j) is the divergence KL(p_i || p_j) in nats of the maps of two classes, mean over "
             f"{min(SIMILARITY_IMAGES, len(dataset))} images: the larger, the better the network tells the two apart."
         ),
+        attention_meaning=" ".join(f"{name}: {found.meaning}" for name, found in attention.items()),
         environment=_environment(rows, dataset, split),
-        commands=(f"segstill report {' '.join(str(run) for run in runs)} --out {out.name} --split {split}",),
+        commands=(shlex.join(command),),
     )
     write_page(out, page)
     return tuple(views)
 
 
-def _rows(runs: Sequence[Path]) -> tuple[list[_Row], Path | None]:
-    """Group runs by recipe without seed, in the order given, the teacher first."""
+def _rows(runs: Sequence[Path]) -> tuple[list[_Row], _Row | None]:
+    """Group runs by recipe without seed, in the order given; return the teacher that they name by itself."""
     if not runs:
         raise ValueError("no run is given: segstill report RUN...")
-    recipes = {folder: read_recipe(folder) for folder in map(Path, runs)}
+    recipes = {folder: read_recipe(folder) for folder in runs}
     named = [Path(recipe.teacher) for recipe in recipes.values() if recipe.teacher]
     teacher = next((folder for folder in named if (folder / "recipe.json").is_file()), None)
-    if teacher:
-        recipes = {teacher: read_recipe(teacher)} | {
-            f: r for f, r in recipes.items() if f.resolve() != teacher.resolve()
-        }
     groups: dict[str, list[Path]] = {}
     for folder, recipe in recipes.items():
-        key = str(folder) if folder == teacher else str(dataclasses.replace(recipe, seed=0))
-        groups.setdefault(key, []).append(folder)
+        if teacher is None or folder.resolve() != teacher.resolve():
+            groups.setdefault(str(dataclasses.replace(recipe, seed=0)), []).append(folder)
     rows = []
     for folders in groups.values():
         name = folders[0].name if len(folders) == 1 else recipes[folders[0]].name
         rows.append(_Row(name, tuple(folders), recipes[folders[0]], load(folders[0])))
-    return rows, teacher
+    return rows, _Row(teacher.name, (teacher,), read_recipe(teacher), load(teacher)) if teacher else None
 
 
-def _view(
-    row: _Row, dataset: SegmentationDataset, teacher: torch.nn.Module | None, teacher_folder: Path | None
-) -> RunView:
+def _view(row: _Row, dataset: SegmentationDataset, teacher: _Row | None) -> RunView:
     data = row.recipe.data
+    guest = teacher.saved.model if teacher and row is not teacher else None
     all_scores, seconds = [], []
     for folder in row.folders:
         model = row.saved.model if folder == row.folders[0] else load(folder).model
-        all_scores.append(
-            evaluate(model, dataset, longest_side=data.longest_side, teacher=teacher, workers=data.workers)
+        scores = evaluate(
+            model,
+            dataset,
+            longest_side=data.longest_side,
+            short_side=data.short_side,
+            teacher=guest,
+            workers=data.workers,
         )
+        all_scores.append(scores)
         if (folder / "metrics.json").is_file():
             seconds.append(json.loads((folder / "metrics.json").read_text())["seconds_per_epoch"])
     mious = [scores["miou"] for scores in all_scores]
-    size = shrink(dataset[0][0], data.longest_side).shape[1:]
+    size = shrink(dataset[0][0], data.longest_side, data.short_side).shape[1:]
     cost = measure_cost(row.saved.model, (size[0], size[1]))
-    role = "teacher" if row.folders[0] == teacher_folder else "distilled" if row.recipe.teacher else "baseline"
+    taught = any(LOSSES[term.loss or name].needs_teacher for name, term in row.recipe.terms.items())
+    role = "teacher" if row is teacher else "distilled" if taught else "baseline"
     command = json.loads((row.folders[0] / "env.json").read_text())["command"]
     return RunView(
         name=row.name,
@@ -180,59 +191,38 @@ def _with_gaps(views: list[RunView]) -> list[RunView]:
     ]
 
 
+def _attention(row: _Row, teacher: _Row | None) -> Attention | None:
+    named = teacher and row.recipe.teacher and Path(row.recipe.teacher).resolve() == teacher.folders[0].resolve()
+    return find_attention(row.saved, row.folders[0], teacher.saved.model if teacher and named else None)
+
+
 @torch.no_grad()
 def _examples(
-    rows: Sequence[_Row], dataset: SegmentationDataset, chosen: Sequence[int], teacher_folder: Path | None
+    rows: Sequence[_Row],
+    dataset: SegmentationDataset,
+    chosen: Sequence[int],
+    teacher: _Row | None,
+    attention: Mapping[str, Attention],
 ) -> tuple[ExampleView, ...]:
-    learners = {row.name: learner for row in rows if (learner := _attention_learner(row))}
-    teacher_name = next((row.name for row in rows if row.folders[0] == teacher_folder), None)
     views = []
     for index in chosen:
         image, mask = dataset[index]
         size = (image.shape[1], image.shape[2])
-        predictions, attention = {}, {}
+        predictions, maps = {}, {}
         for row in rows:
-            small = shrink(image, row.recipe.data.longest_side)[None].to(_device(row))
+            small = shrink(image, row.recipe.data.longest_side, row.recipe.data.short_side)[None].to(_device(row))
             prediction = predict(row.saved.model, small, size).argmax(1)[0]
             predictions[row.name] = prediction.cpu().numpy().astype(np.uint8)
-            if row.name in learners:
-                student, teacher = learners[row.name].attention_maps(small)
-                attention[row.name] = student
-                if teacher_name:
-                    attention[teacher_name] = teacher
+            if row.name in attention:
+                maps[row.name], theirs = attention[row.name].maps(small)
+                if teacher:
+                    maps[teacher.name] = theirs
         truth = None if mask is None else np.asarray(mask)
         picture = image.permute(1, 2, 0).contiguous().numpy()
         views.append(
-            ExampleView(
-                name=dataset.name(index), image=picture, truth=truth, predictions=predictions, attention=attention
-            )
+            ExampleView(name=dataset.name(index), image=picture, truth=truth, predictions=predictions, attention=maps)
         )
     return tuple(views)
-
-
-class _Attention:
-    """What the attention of a trained AttnFD loss looks at, in its finest tap."""
-
-    def __init__(self, learner: Learner, loss: AttnFD):
-        self.learner, self.loss = learner, loss
-
-    def attention_maps(self, image: torch.Tensor) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        maps = self.loss.attention(*self.learner.features(image))
-        student, teacher = maps[self.loss.taps[-1]]
-        return student[0, 0].cpu().numpy(), teacher[0, 0].cpu().numpy()
-
-
-def _attention_learner(row: _Row) -> _Attention | None:
-    """Rebuild the learner of a run that was taught by AttnFD, if its teacher is still there."""
-    kinds = {term.loss or name: term for name, term in row.recipe.terms.items()}
-    state, teacher = row.folders[0] / "state.pt", row.recipe.teacher
-    if "attnfd" not in kinds or not state.is_file() or not teacher or not Path(teacher).exists():
-        return None
-    guest = load_teacher(row.recipe, row.saved.classes, say=lambda _: None)
-    learner = build_learner(load(row.folders[0]).model, row.recipe.terms, guest)
-    learner.load_state_dict(read_state(state)["learner"])
-    learner.to(_device(row)).eval()
-    return next(_Attention(learner, loss) for loss in learner.losses.values() if isinstance(loss, AttnFD))
 
 
 @torch.no_grad()
@@ -241,7 +231,8 @@ def _similarity(row: _Row, dataset: SegmentationDataset) -> NDArray[np.floating]
     matrices = []
     for number in range(count):
         image, _ = dataset[number * len(dataset) // count]
-        logits = row.saved.model(shrink(image, row.recipe.data.longest_side)[None].to(_device(row)))
+        small = shrink(image, row.recipe.data.longest_side, row.recipe.data.short_side)
+        logits = row.saved.model(small[None].to(_device(row)))
         matrices.append(inter_class_similarity(logits.float())[0])
     return torch.stack(matrices).mean(0).cpu().numpy()
 

@@ -60,6 +60,18 @@ class Curve:
     dashed: bool = False
 
 
+@dataclass(frozen=True)
+class Point:
+    """One mark of a scatter plot, with a vertical bar."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    series: int
+    """Which colour."""
+
+
 def series_colour(series: int) -> str:
     """Return the CSS colour of a series."""
     return f"var(--series-{series % SERIES})"
@@ -89,6 +101,34 @@ def curves(
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.02)
+        return _svg(figure, name)
+
+
+def scatter(points: Sequence[Point], *, name: str, x_label: str, y_label: str) -> str:
+    """Draw marks with bars and a line at 0; bars do not stretch the vertical axis beyond three times the marks.
+
+    Args:
+        points: at least one.
+        name: unique among the figures of a page.
+        x_label: with the unit.
+        y_label: with the unit.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure((560, 320))
+        axes.axhline(0, color=MUTED, linewidth=1)
+        for point in points:
+            colour = _sentinel(point.series)
+            marker = "o" if point.series < SERIES else "D"
+            axes.plot([point.x, point.x], [point.low, point.high], color=colour, linewidth=1.6)
+            axes.plot([point.x], [point.y], color=colour, marker=marker, markersize=6)
+        reach = 3 * max(0.5, *(abs(point.y) for point in points))
+        axes.set_ylim(
+            max(min(0.0, *(p.low for p in points)) * 1.05, -reach),
+            min(max(0.0, *(p.high for p in points)) * 1.05, reach),
+        )
+        axes.set_xlabel(x_label)
+        axes.set_title(y_label, loc="left", fontsize=11, color=MUTED)
+        axes.margins(x=0.08)
         return _svg(figure, name)
 
 

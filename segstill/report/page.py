@@ -1,6 +1,6 @@
 """Write one HTML page about some runs: everything inside it, nothing loaded from anywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -46,7 +46,17 @@ def write_page(path: Path, page: PageView) -> None:
 def render(page: PageView) -> str:
     """Return the page as HTML."""
     parts = {key: (heading, draw(page)) for key, (heading, draw) in SECTIONS.items()}
-    parts = {key: part for key, part in parts.items() if part[1]}
+    return document(page.title, page.summary or summarise(page.runs), {k: part for k, part in parts.items() if part[1]})
+
+
+def document(title: str, lead: str, parts: Mapping[str, tuple[str, str]]) -> str:
+    """Return a whole HTML document.
+
+    Args:
+        title: plain text.
+        lead: the first paragraph, plain text.
+        parts: anchor -> heading and HTML of a section.
+    """
     links = "".join(f'<li><a href="#{key}">{_short(heading)}</a></li>' for key, (heading, _) in parts.items())
     body = "".join(
         f'<section id="{key}" aria-labelledby="{key}-heading"><h2 id="{key}-heading">{heading}</h2>{html}</section>'
@@ -55,8 +65,8 @@ def render(page: PageView) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(page.title)}</title><style>{(HERE / 'page.css').read_text('utf-8')}</style></head><body>"
-        f'<header><h1>{escape(page.title)}</h1><p class="lead">{escape(page.summary or summarise(page.runs))}</p>'
+        f"<title>{escape(title)}</title><style>{(HERE / 'page.css').read_text('utf-8')}</style></head><body>"
+        f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>'
         f'<nav aria-label="Contents"><ul>{links}</ul></nav></header><main>{body}</main>'
         "<footer>Written by segstill. The page is complete in itself and loads nothing.</footer>"
         '<dialog aria-label="Enlarged picture"><img alt=""><form method="dialog"><output></output>'
@@ -73,13 +83,13 @@ def summarise(runs: Sequence[RunView]) -> str:
     distilled = sorted((run for run in runs if run.role == "distilled"), key=_miou, reverse=True)
     said = []
     if teacher:
-        said.append(f"The teacher, {teacher.name}, reaches {_told(teacher)}.")
+        said.append(f"{_named('The teacher', teacher)} reaches {_told(teacher)}.")
     if baseline:
-        said.append(f"The student alone, {baseline.name}, reaches {_told(baseline)}.")
+        said.append(f"{_named('The student alone', baseline)} reaches {_told(baseline)}.")
     if distilled:
         best = distilled[0]
         which = "The distilled student" if len(distilled) == 1 else f"The best of {len(distilled)} distilled students"
-        sentence = f"{which}, {best.name}, reaches {_told(best)}"
+        sentence = f"{_named(which, best)} reaches {_told(best)}"
         if baseline:
             gain = 100 * (_miou(best) - _miou(baseline))
             sentence += f", {abs(gain):.1f} points {'more' if gain >= 0 else 'less'} than the student alone"
@@ -92,6 +102,11 @@ def summarise(runs: Sequence[RunView]) -> str:
     elif len(seeds) == 1 and seeds != {1}:
         said.append(f"Scores of students are means over {seeds.pop()} runs.")
     return " ".join(said)
+
+
+def _named(role: str, run: RunView) -> str:
+    """Name a run after its role, unless the role says it already."""
+    return role if run.name.lower() in role.lower().split() else f"{role}, {run.name},"
 
 
 def _miou(run: RunView) -> float:

@@ -1,7 +1,7 @@
 """The parts of the page, each a piece of HTML, or nothing where there is no data for it."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -13,6 +13,7 @@ from .table import COLUMNS, ROLES, best_of, number, percent
 from .view import ExampleView, PageView, RunView
 
 MOST_COLUMNS = 8
+MOST_SMALL = 3
 
 
 def training(page: PageView) -> str:
@@ -34,10 +35,11 @@ def training(page: PageView) -> str:
         drawn.append(_chart(svg, "Training loss over the epochs", note if len(losses) > 1 else ""))
     if not drawn:
         return ""
-    terms = "".join(_terms(run, index) for index, run in enumerate(page.runs))
-    if terms:
-        terms = f'<h3>Terms of the loss, weighted, as they enter the sum</h3><div class="small">{terms}</div>'
-    return f'{_run_legend(page)}<div class="charts">{"".join(drawn)}</div>{terms}'
+    names = dict.fromkeys(name for run in page.runs for name in _term_names(run))
+    colours = {name: series + 2 for series, name in enumerate(names)}  # one colour per term on the whole page
+    terms = [figure for index, run in enumerate(page.runs) if (figure := _terms(run, index, colours))]
+    heading = "<h3>Terms of the loss, weighted, as they enter the sum</h3>" if terms else ""
+    return f'{_run_legend(page)}<div class="charts">{"".join(drawn)}</div>{heading}{_small(terms)}'
 
 
 def classes(page: PageView) -> str:
@@ -95,8 +97,7 @@ def similarity(page: PageView) -> str:
             if both.any():
                 note = f"differs from the teacher by {np.abs(matrix[both] - teacher[both]).mean():.3g} on average"
         figures.append(_chart(svg, f"Similarity of the classes according to {run.name}", note, run.name))
-    meaning = f'<p class="note">{escape(page.similarity_meaning)}</p>' if page.similarity_meaning else ""
-    return f'{meaning}<div class="small">{"".join(figures)}</div>'
+    return _note(page.similarity_meaning) + _small(figures)
 
 
 def attention(page: PageView) -> str:
@@ -113,7 +114,7 @@ def attention(page: PageView) -> str:
     if not strips:
         return ""
     legend = '<ul class="legend"><li>low <span class="swatch heat"></span> high, each map over its own range</li></ul>'
-    return legend + "".join(strips)
+    return _note(page.attention_meaning) + legend + "".join(strips)
 
 
 def repeat(page: PageView) -> str:
@@ -128,14 +129,17 @@ def repeat(page: PageView) -> str:
     return "".join(parts)
 
 
-def _terms(run: RunView, index: int) -> str:
-    names = list(
+def _term_names(run: RunView) -> list[str]:
+    return list(
         dict.fromkeys(name for line in run.log if line.get("kind") == "step" for name in line.get("losses", ()))
     )
+
+
+def _terms(run: RunView, index: int, colours: Mapping[str, int]) -> str:
     lines = []
-    for series, name in enumerate(names):
+    for name in _term_names(run):
         if points := _points(run, "step", lambda line, name=name: line.get("losses", {}).get(name)):
-            lines.append((name, Curve(*points, series + 2)))
+            lines.append((name, Curve(*points, colours[name])))
     if len(lines) < 2:
         return ""
     svg = curves([c for _, c in lines], name=f"terms-{index}", x_label="epoch", y_label="", size=(320, 190))
@@ -180,6 +184,18 @@ def _cell(pictures: Sequence[tuple[Picture, str]], name: str, note: str = "") ->
     )
     note = f"<br>{escape(note)}" if note else ""
     return f"<figure>{shown}<figcaption><b>{escape(name)}</b>{note}</figcaption></figure>"
+
+
+def _small(figures: Sequence[str]) -> str:
+    """Lay small figures out in rows of about equal length."""
+    if not figures:
+        return ""
+    columns = math.ceil(len(figures) / math.ceil(len(figures) / MOST_SMALL))
+    return f'<div class="small" style="--columns: {columns}">{"".join(figures)}</div>'
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>' if text else ""
 
 
 def _chart(svg: str, alt: str, note: str = "", name: str = "") -> str:

@@ -70,6 +70,8 @@ class PageView:
     """Run name -> (K, K) similarity of the classes."""
     similarity_meaning: str = ""
     """A sentence on what an entry of these matrices is."""
+    attention_meaning: str = ""
+    """What the attention of the examples is."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What the numbers depend on: versions, device, data, date."""
     commands: tuple[str, ...] = ()

@@ -101,6 +101,16 @@ def test_counters_alone_do_not_fit(model, tmp_path):
         load_weights(model, tmp_path / "w.pth")
 
 
+def test_a_file_that_barely_fits_is_refused_and_changes_nothing(model, tmp_path):
+    """Of another width, only what has as many channels by chance fits."""
+    before = copy.deepcopy(model.state_dict())
+    other = tiny(3, width=8, depth=2).state_dict() | {"net.classifier.bias": torch.ones(3)}
+    torch.save(other, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"less than half of the network .*nothing was loaded \(loaded 8 of"):
+        load_weights(model, tmp_path / "w.pth")
+    assert same(model.state_dict(), before)
+
+
 def test_a_missing_file_is_named_with_the_remedy(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no weight file .*absent\.pth; check the path"):
         load_weights(model, tmp_path / "absent.pth")

@@ -1,0 +1,206 @@
+"""The verbs that run: demo, train, evaluate, report, compare."""
+
+import dataclasses
+import itertools
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.table import Table
+
+from ..build import build_recipe, load, load_teacher
+from ..compare import compare
+from ..data import choose_split, open_dataset
+from ..demo import run_demo as demonstrate
+from ..evaluate import evaluate
+from ..flags import take_arguments
+from ..progress import Watcher
+from ..recipe import Recipe
+from ..recipes import PUBLISHED
+from ..report import write_comparison, write_report
+from ..run import environment
+from ..tables import comparison, methods
+from ..train import train
+from ..verdict import Budget
+from .console import DataRoot, err, out, parse
+from .looking import run_list
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train the student of a recipe."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    run: Path | None = None
+    """Folder to write; runs/<recipe> without it."""
+    resume: bool = False
+    """Continue the run that is in the folder."""
+
+
+def run_train(args: list[str]) -> None:
+    """RECIPE [--field value ...]: train the student of a recipe"""
+    if not args or args[0] in ("-h", "--help"):
+        out.print(
+            "segstill train RECIPE [--field value ...]: segstill train RECIPE --help shows every field; recipes are"
+        )
+        run_list([])
+        return
+    recipe, rest = take_arguments(build_recipe(args[0]), args[1:])
+    options = parse(TrainOptions, rest, "train " + args[0], default=TrainOptions(recipe))
+    recipe = options.recipe
+    run = options.run or Path("runs") / (recipe.name + (f"-seed{recipe.seed}" if recipe.seed else ""))
+    with Watcher(out) as watcher:
+        scores = train(recipe, run, resume=options.resume, watch=watcher, say=watcher.say)
+    if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
+        out.print(f"{run}: val mIoU {scores['miou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}")
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Score a trained student."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder (its best checkpoint) or a checkpoint file."""
+    split: str | None = None
+    """Which images: val, test or train; without it val, or test where the data has no val split."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+    scales: tuple[float, ...] = (1.0,)
+    """Average over enlarged or shrunk images."""
+    flip: bool = False
+    """Average with the mirrored image."""
+    teacher: str | None = None
+    """A run folder or checkpoint to measure the agreement with; the recipe's own without it."""
+    data_root: DataRoot = None
+    """Folder of the data set; the recipe's own without it."""
+    workers: int = 2
+    """Processes that read images."""
+
+
+def run_evaluate(args: list[str]) -> None:
+    """RUN [--split test] [--json]: score a trained student"""
+    options = parse(EvaluateOptions, args, "evaluate")
+    saved = load(options.run)
+    if saved.recipe is None:
+        raise ValueError(
+            f"{saved.file} does not say which data it was trained on: give a run or a checkpoint of segstill"
+        )
+    data = dataclasses.replace(saved.recipe.data, root=options.data_root or saved.recipe.data.root)
+    split = options.split or choose_split(data, "val", "test", say=err.print)
+    teacher = options.teacher or saved.recipe.teacher
+    if teacher and not options.teacher and not Path(teacher).exists():
+        err.print(f"the teacher {teacher} is not there any more: no agreement with it")
+        teacher = None
+    scores = evaluate(
+        saved.model,
+        open_dataset(data, split),
+        longest_side=data.longest_side,
+        short_side=data.short_side,
+        scales=options.scales,
+        flip=options.flip,
+        teacher=load_teacher(dataclasses.replace(saved.recipe, teacher=teacher), saved.classes, say=err.print),
+        workers=options.workers,
+    )
+    if options.json:
+        print(json.dumps(scores))
+        return
+    table = Table("score", "value", title=f"{options.run}, {split}")
+    for name, value in scores.items():
+        if not isinstance(value, dict):
+            table.add_row(name, f"{value:.4f}")
+    for name, value in scores["per_class_iou"].items():
+        table.add_row(f"IoU {name}", "absent" if value is None else f"{value:.4f}")
+    out.print(table)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Write one self-contained page about some runs."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders; the teacher they name is added."""
+    out: Path = Path("report.html")
+    """The page."""
+    split: str | None = None
+    """Which images: test, val or train; without it test, or val where the data has no test split."""
+    examples: int = 6
+    """Images shown."""
+    data_root: DataRoot = None
+    """Folder of the data set; the recipe's own without it."""
+
+
+def run_report(args: list[str]) -> None:
+    """RUN...: write one self-contained page about some runs"""
+    options = parse(ReportOptions, args, "report")
+    rows = write_report(
+        options.runs, options.out, split=options.split, examples=options.examples, root=options.data_root, say=err.print
+    )
+    out.print(comparison(rows))
+    out.print(f"wrote {options.out}")
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Draw scenes, train a teacher and four students, write a page."""
+
+    out: Path = Path("segstill-demo")
+    """Folder of the runs and the page; what is there already is not run again."""
+    seed: int = 0
+
+
+def run_demo(args: list[str]) -> None:
+    """the main job on drawn scenes: minutes, no data, no download"""
+    options = parse(DemoOptions, args, "demo")
+    with Watcher(out) as watcher:
+        rows = demonstrate(options.out, seed=options.seed, watch=watcher, say=watcher.say)
+    out.print(comparison(rows))
+    out.print(f"wrote {options.out / 'report.html'}")
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Train a student by several methods with several seeds on equal footing, and say what is more than noise."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    seeds: int = 3
+    """Every method runs with the seeds 0, 1, ... up to this many."""
+    budget: Budget = "steps"
+    """What is equal for every method: its steps, or its wall-clock time."""
+    split: str | None = None
+    """Which images are scored; without it test, or val where the data has no test split."""
+    out: Path = Path("comparison")
+    """Folder of the runs and of compare.html, .csv and .json; runs that are there and done are not run again."""
+
+
+def run_compare(args: list[str]) -> int:
+    """RECIPE... [--seeds 3] [--budget steps|seconds]: methods on equal footing, with their cost"""
+    names = list(itertools.takewhile(lambda arg: not arg.startswith("-"), args))
+    if not names:
+        out.print(
+            "segstill compare RECIPE... [--seeds N] [--budget steps|seconds] [--out DIR] and the flags of train, which "
+            "hold for all recipes; segstill compare RECIPE --help shows every flag"
+        )
+        return 0 if args else 2
+    options: list[CompareOptions] = []
+    for name in names:
+        recipe, rest = take_arguments(build_recipe(name), args[len(names) :])
+        options.append(parse(CompareOptions, rest, f"compare {name}", default=CompareOptions(recipe)))
+    first = options[0]
+    split = first.split or choose_split(first.recipe.data, "test", "val", say=err.print)
+    result = compare(
+        [each.recipe for each in options],
+        first.out,
+        seeds=first.seeds,
+        budget=first.budget,
+        split=split,
+        published=PUBLISHED,
+        say=lambda sentence: out.print(sentence, markup=False, highlight=False),
+    )
+    result = dataclasses.replace(result, command=environment()["command"])
+    write_comparison(first.out, result)
+    out.print(methods(result))
+    out.print(f"wrote {first.out / 'compare.html'}, compare.csv and compare.json")
+    return 1 if any(row.failures for row in result.results) else 0

@@ -1,0 +1,257 @@
+"""The honest referee: the same student, data, schedule and seeds for every method, and what each gain costs.
+
+    segstill compare camvid_small_student camvid_small_kd camvid_small_attnfd --seeds 3 --teacher RUN --data.root DIR
+
+Runs every recipe with every seed, each in a process of its own, so that one that fails or runs out of memory does not
+take the others along; what is done already is not run again.  The student alone is always among them.  The last
+checkpoint is scored, never the best one: nothing is chosen on the images that are scored.
+"""
+
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .build import load, load_teacher
+from .checkpoint import read_about, write
+from .cost import measure_step
+from .data import open_dataset
+from .evaluate import evaluate
+from .recipe import Recipe, TermSpec, to_json
+from .run import read_log, read_recipe
+from .verdict import Budget, Comparison, Result, paired_interval
+
+MAY_DIFFER = {
+    "name",
+    "terms",
+    "seed",
+    "teacher",
+    "teacher_model",
+    "teacher_classes",
+    "teacher_scale",
+    "class_map",
+    "pairs",
+}
+"""Fields in which compared recipes may differ; `epochs` too where the budget is wall-clock time."""
+
+
+def compare(
+    recipes: Sequence[Recipe],
+    out: Path,
+    *,
+    seeds: int = 3,
+    budget: Budget = "steps",
+    split: str,
+    published: dict[str, str] | None = None,
+    say: Callable[[str], None] = print,
+) -> Comparison:
+    """Run what is missing and compare.
+
+    Args:
+        recipes: methods for one student; they must agree in everything but their terms and their teacher.
+        out: folder of the runs; it may hold some of them already.
+        seeds: 0, 1, ... up to this many, the same for every method.
+        budget: "steps" gives every method the epochs of its recipe; "seconds" gives every method the wall-clock time
+            that the student alone needs for its epochs, by steps timed beforehand.
+        split: which images are scored.
+        published: recipe name -> what its authors report.
+        say: is told what happens.
+
+    Raises:
+        ValueError: recipes on unequal footing, or a run of another recipe in `out`.
+        KeyboardInterrupt: interrupted; the same command continues.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds is {seeds}, expected at least 1: pass --seeds 3")
+    recipes = with_baseline(recipes)
+    check_equal_footing(recipes)
+    if budget == "seconds":
+        recipes = _in_equal_time(recipes, out, say)
+    runs = [
+        (dataclasses.replace(recipe, seed=seed), _folder(out, recipe, seed))
+        for seed in range(seeds)
+        for recipe in recipes
+    ]
+    failures: dict[str, list[str]] = {recipe.name: [] for recipe in recipes}
+    for number, (recipe, folder) in enumerate(runs, start=1):
+        say(f"[{number} of {len(runs)}] {recipe.name}, seed {recipe.seed}")
+        if problem := _run(recipe, folder):
+            failures[recipe.name].append(f"seed {recipe.seed}: {problem}")
+            say(f"  failed, the others go on: {problem}")
+    rows: dict[str, dict[int, Path]] = {
+        recipe.name: {seed: f for seed in range(seeds) if _done(f := _folder(out, recipe, seed))} for recipe in recipes
+    }
+    mious = {
+        name: {seed: _score(folder, split, say) for seed, folder in folders.items()} for name, folders in rows.items()
+    }
+    teacher = next((recipe.teacher for recipe in recipes if recipe.teacher), None)
+    top = _score_teacher(next(r for r in recipes if r.teacher), out, split, say) if teacher else None
+    baseline = mious[recipes[0].name]
+    results = [
+        _result(recipe, rows[recipe.name], mious[recipe.name], baseline, top, failures[recipe.name], published or {})
+        for recipe in recipes
+    ]
+    environments = [json.loads((f / "env.json").read_text()) for folders in rows.values() for f in folders.values()]
+    return Comparison(
+        data=recipes[0].data.name,
+        split=split,
+        budget=budget,
+        results=tuple(results),
+        teacher=teacher,
+        teacher_miou=top,
+        environment=environments[0] if environments else {},
+    )
+
+
+def with_baseline(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Return the recipes with that of the student alone in front, made from the first where none of them is it."""
+    if not recipes:
+        raise ValueError("no recipe is given, expected at least one: segstill compare RECIPE...")
+    names = [recipe.name for recipe in recipes]
+    if len(set(names)) < len(names):
+        raise ValueError(f"recipes are named {names}, expected each name once")
+    alone = [recipe for recipe in recipes if set(recipe.terms) == {"cross_entropy"}]
+    if len(alone) > 1:
+        raise ValueError(f"{[recipe.name for recipe in alone]} all train the student alone, expected one of them")
+    if alone:  # a teacher that all were given is not its
+        others = [recipe for recipe in recipes if recipe is not alone[0]]
+        return [dataclasses.replace(alone[0], teacher=None, teacher_model=None), *others]
+    first = recipes[0]
+    stem = first.name.rpartition("_")[0]
+    terms = {"cross_entropy": TermSpec()}
+    return [
+        dataclasses.replace(first, name=f"{stem}_student" if stem else "student", terms=terms, teacher=None),
+        *recipes,
+    ]
+
+
+def check_equal_footing(recipes: Sequence[Recipe]) -> None:
+    """Raise ValueError where recipes differ in more than what they compare."""
+    first = dataclasses.asdict(recipes[0])
+    for recipe in recipes[1:]:
+        other = [name for name, value in dataclasses.asdict(recipe).items() if value != first[name]]
+        if unequal := [name for name in other if name not in MAY_DIFFER]:
+            pairs = "; ".join(f"{n}: {first[n]} and {getattr(recipe, n)}" for n in unequal)
+            raise ValueError(
+                f"{recipes[0].name} and {recipe.name} are not on equal footing ({pairs}), expected recipes that differ "
+                "in their terms and teacher only: give the same flags to all, or choose other recipes"
+            )
+    teachers = {recipe.teacher for recipe in recipes if recipe.teacher}
+    if len(teachers) > 1:
+        raise ValueError(f"the recipes have the teachers {sorted(teachers)}, expected one: pass --teacher RUN")
+
+
+def _in_equal_time(recipes: Sequence[Recipe], out: Path, say: Callable[[str], None]) -> list[Recipe]:
+    """Give every recipe the epochs that fit into the time of the first; what was measured stays as it is."""
+    file = out / "seconds-per-step.json"
+    seconds: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+    for recipe in recipes:
+        if recipe.name not in seconds:
+            say(f"timing a step of {recipe.name}")
+            seconds[recipe.name] = measure_step(recipe)
+            out.mkdir(parents=True, exist_ok=True)
+            write(file, json.dumps(seconds, indent=2))
+    floor = seconds[recipes[0].name] * recipes[0].epochs
+    return [dataclasses.replace(r, epochs=max(1, round(floor / seconds[r.name]))) for r in recipes]
+
+
+def _folder(out: Path, recipe: Recipe, seed: int) -> Path:
+    return out / f"{recipe.name}-seed{seed}"
+
+
+def _done(folder: Path) -> bool:
+    return (folder / "metrics.json").is_file()
+
+
+def _run(recipe: Recipe, folder: Path) -> str:
+    """Train in a process of its own; return what went wrong, or nothing."""
+    there = (folder / "recipe.json").is_file()
+    if there and (before := read_recipe(folder)) != recipe:
+        other = [f.name for f in dataclasses.fields(recipe) if getattr(before, f.name) != getattr(recipe, f.name)]
+        raise ValueError(f"{folder} holds a run with other {other}: give the same flags, or another --out")
+    if _done(folder):
+        return ""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = folder.parent / f"{folder.name}.json"
+    write(file, to_json(recipe))
+    command = [sys.executable, "-m", "segstill", "train", str(file), "--run", str(folder)]
+    done = subprocess.run([*command, *(["--resume"] if there else [])], stderr=subprocess.PIPE, text=True)
+    if done.returncode == 130:
+        raise KeyboardInterrupt("stopped: the same command continues where it was")
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1].removeprefix("segstill: ")
+    return ""
+
+
+def _score(folder: Path, split: str, say: Callable[[str], None]) -> float:
+    """Return the mIoU of the last checkpoint of a run; it is kept beside it."""
+    file, checkpoint = folder / f"scores-{split}.json", folder / "last.safetensors"
+    step = read_about(checkpoint)["step"]
+    kept = json.loads(file.read_text()) if file.is_file() else {}
+    if kept.get("step") != step:
+        say(f"scoring {folder.name} on {split}")
+        saved = load(checkpoint)
+        data = read_recipe(folder).data
+        scores = evaluate(
+            saved.model,
+            open_dataset(data, split),
+            longest_side=data.longest_side,
+            short_side=data.short_side,
+            boundary=False,
+        )
+        kept = {"step": step, **scores}
+        write(file, json.dumps(kept, indent=2))
+    return kept["miou"]
+
+
+def _score_teacher(recipe: Recipe, out: Path, split: str, say: Callable[[str], None]) -> float:
+    file = out / f"teacher-{split}.json"
+    kept = json.loads(file.read_text()) if file.is_file() else {}
+    if kept.get("teacher") != recipe.teacher:
+        say("scoring the teacher")
+        dataset = open_dataset(recipe.data, split)
+        teacher = load_teacher(recipe, dataset.classes, say)
+        assert teacher is not None
+        data = recipe.data
+        scores = evaluate(teacher, dataset, longest_side=data.longest_side, short_side=data.short_side, boundary=False)
+        kept = {"teacher": recipe.teacher, **scores}
+        write(file, json.dumps(kept, indent=2))
+    return kept["miou"]
+
+
+def _result(
+    recipe: Recipe,
+    folders: dict[int, Path],
+    mious: dict[int, float],
+    baseline: dict[int, float],
+    top: float | None,
+    failures: list[str],
+    published: dict[str, str],
+) -> Result:
+    differences = tuple(mious[seed] - baseline[seed] for seed in mious if seed in baseline)
+    floor = statistics.mean(baseline.values()) if baseline else None
+    gap = None
+    alone = set(recipe.terms) == {"cross_entropy"}
+    if not alone and differences and top is not None and floor is not None and top != floor:
+        gap = statistics.mean(differences) / (top - floor)
+    steps = [line for f in folders.values() for line in read_log(f) if line["kind"] == "step"]
+    memory = [line["memory_mb"] for line in steps if line["memory_mb"]]
+    took = [json.loads((f / "metrics.json").read_text())["seconds"] for f in folders.values()]
+    processes = [json.loads((f / "env.json").read_text()).get("processes", 1) for f in folders.values()]
+    return Result(
+        name=recipe.name,
+        mious=mious,
+        baseline=alone,
+        differences=() if alone else differences,
+        interval=None if alone else paired_interval(differences),
+        gap_closed=gap,
+        epochs=recipe.epochs,
+        ms_per_step=1e3 * statistics.median(line["seconds"] for line in steps) if steps else None,
+        memory_mb=max(memory) if memory else None,
+        hours=sum(s * p for s, p in zip(took, processes, strict=True)) / 3600,
+        published=published.get(recipe.name, ""),
+        failures=tuple(failures),
+    )

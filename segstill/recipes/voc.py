@@ -1,0 +1,44 @@
+"""PASCAL VOC 2012 as AICSD and AttnFD train on it: the 1,464 images of the train list, 21 classes.
+
+DeepLabV3+ with output stride 16; images with a short side of 513, scaled by 0.5 to 2, crops of 513, batches of 6; SGD
+with Nesterov momentum, poly schedule, 120 epochs, the head at 10 times the rate of the encoder.
+
+Their rate 0.007 and weight decay 5e-4 stand beside a loss that is divided by the batch size once more; on a plain mean,
+as here, that is a rate of 0.007 / 6 and a decay of 6 * 5e-4.  They pad masks with background and blur images at random;
+here masks are padded with 255 and there is no blur.
+"""
+
+from dataclasses import replace
+
+from ..recipe import DataSpec, ModelSpec, Recipe
+from .family import Family
+
+NOT_RUN = "not run: needs VOC 2012 and a GPU."
+R18 = Recipe(
+    name="voc_r18_student",
+    data=DataSpec(name="voc", short_side=513, crop=(513, 513), workers=4),
+    student=ModelSpec(name="deeplabv3plus", weights="imagenet", args={"encoder": "resnet18"}),
+    epochs=120,
+    batch_size=6,
+    lr=0.007 / 6,
+    weight_decay=6 * 5e-4,
+    nesterov=True,
+    evaluate_every=5,
+)
+MBV2 = replace(R18, name="voc_mbv2_student", student=replace(R18.student, args={"encoder": "mobilenet_v2"}))
+TEACHER = replace(R18, name="voc_teacher", student=replace(R18.student, args={"encoder": "resnet101"}))
+
+VOC_R18 = Family(
+    student=R18,
+    teacher=TEACHER,
+    about="DeepLabV3+ ResNet-101 into ResNet-18 on VOC 2012",
+    ours=NOT_RUN,
+    hours="about 2 GPU hours at 10 TFLOP/s, estimated from multiply-adds.",
+)
+VOC_MBV2 = Family(
+    student=MBV2,
+    teacher=TEACHER,
+    about="DeepLabV3+ ResNet-101 into MobileNetV2 on VOC 2012",
+    ours=NOT_RUN,
+    hours="about 1.5 GPU hours at 10 TFLOP/s, estimated from multiply-adds.",
+)
