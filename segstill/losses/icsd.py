@@ -19,18 +19,22 @@ no divergence; its rows are scaled to unit length, and the mean squared error is
 The published weight 9500 belongs to that number, not to this loss.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .logits import LogitLoss, check_logits, softened
+from .logits import IGNORED, LogitLoss, check_logits, softened
 from .loss import Channels, Variant, check_variant, in_float32
 
+BLOCK = {"cpu": 2**19}
+"""Numbers in a block of class maps, by device: 2 MiB in single precision, which stay in a processor's cache."""
+LARGE_BLOCK = 2**24
+"""The same for other devices, where every block costs the start of a few kernels."""
 TEACHER_FLOOR = 1e-6
 """Added to sum_ij S_teacher^2 (nats squared): keeps the error finite where a teacher tells no classes apart."""
-IGNORED = -1e20
-"""Logit of an ignored pixel: its exponential is exactly 0, and 0 times it is 0, where -inf would give NaN."""
 
 
 @in_float32
@@ -45,7 +49,7 @@ def icsd(
     """Relative squared error of the student's inter-class similarities, averaged over images.
 
     Args:
-        student_logits: (N, K, H, W).
+        student_logits: (N, K, H, W), K >= 2.
         teacher_logits: (N, K, H, W); a constant.
         temperature: T > 0, softens the distributions over positions.
         valid: (N, H, W) bool; the other pixels have exactly no influence, and images without any are not counted.
@@ -56,10 +60,11 @@ def icsd(
         A scalar >= 0, without unit; 0 when no pixel is valid.
 
     Raises:
-        ValueError: shapes that differ, a temperature of 0 or less, or `valid` together with "published".
+        ValueError: shapes that differ, fewer than two classes, a temperature of 0 or less, or `valid` together with
+            "published".
     """
     check_variant(variant, valid)
-    check_logits(student_logits, teacher_logits, valid, temperature)
+    check_logits(student_logits, teacher_logits, valid, temperature, least_classes=2)
     if variant == "published":
         s = _published_rows(softened(student_logits, temperature))
         t = _published_rows(softened(teacher_logits.detach(), temperature))
@@ -106,22 +111,25 @@ class _InterClassSimilarity(torch.autograd.Function):
         dL/du_i = p_i * (r_i u_i - sum_j A_ij u_j + k_i) - sum_j A_ji p_j
         k_i = sum_j A_ij log Z_j - r_i log Z_i - sum_j A_ij S_ij + sum_j A_ji
 
-    Images are independent and are worked off one by one, which bounds the workspace to two class maps of one image.
+    Subtracting the maximum keeps the products exact for class maps far from 0.  The positions are worked off in blocks
+    of all images and classes, which bounds the workspace.
     """
 
     @staticmethod
     def forward(ctx, logits: Tensor, valid: Tensor | None, temperature: float) -> Tensor:
         images, classes = logits.shape[:2]
-        top, total = logits.new_empty(2, images, classes, 1)
-        similarity = logits.new_empty(images, classes, classes)
-        u, e = _workspace(logits)
-        for n in range(images):
-            _centre(logits[n], None if valid is None else valid[n], temperature, top[n], measure_top=True, u=u, e=e)
-            total[n] = e.sum(dim=1, keepdim=True).clamp(
-                min=1
-            )  # the maximum alone gives 1; less is an image without pixels
-            cross = torch.einsum("ip,jp->ij", e, u) / total[n] - total[n].log().T  # sum_x p_i log p_j
-            similarity[n] = cross.diagonal().unsqueeze(1) - cross
+        top = logits.new_full((images, classes, 1), IGNORED / 2)  # without a valid pixel: e is 0 too
+        for maps, _ in _blocks(logits, valid):
+            top = torch.maximum(top, maps.amax(dim=2, keepdim=True))
+        total, cross = logits.new_zeros(images, classes, 1), logits.new_zeros(images, classes, classes)
+        for maps, _ in _blocks(logits, valid):
+            u = _centred(maps, top, temperature)
+            e = u.exp()
+            total += e.sum(dim=2, keepdim=True)
+            cross.baddbmm_(e, u.mT)
+        total.clamp_(min=1)  # the maximum alone gives 1; less is an image without pixels
+        cross = cross / total - total.log().mT  # sum_x p_i log p_j
+        similarity = cross.diagonal(dim1=1, dim2=2).unsqueeze(2) - cross
         ctx.save_for_backward(logits, valid, top, total, similarity)
         ctx.temperature = temperature
         return similarity
@@ -130,53 +138,31 @@ class _InterClassSimilarity(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):  # type: ignore[override]
         logits, valid, top, total, similarity = ctx.saved_tensors
+        mix = torch.diag_embed(grad.sum(dim=2)) - grad
+        constant = grad.sum(dim=1) - (grad * similarity).sum(dim=2) - torch.bmm(mix, total.log()).squeeze(2)
         result = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
-        u, p = _workspace(logits)
-        for n, a in enumerate(grad):
-            _centre(
-                logits[n], None if valid is None else valid[n], ctx.temperature, top[n], measure_top=False, u=u, e=p
-            )
-            p /= total[n]
-            mix = torch.diag(a.sum(dim=1)) - a
-            constant = a.sum(dim=0) - (a * similarity[n]).sum(dim=1) - mix @ total[n, :, 0].log()
-            out = torch.mm(mix, u, out=result[n].flatten(1))
-            out.add_(constant.unsqueeze(1)).mul_(p).addmm_(a.T, p, alpha=-1)
-        if ctx.temperature != 1:
-            result /= ctx.temperature
+        for maps, part in _blocks(logits, valid):
+            u = _centred(maps, top, ctx.temperature)
+            p = u.exp().div_(total)
+            block = torch.baddbmm(constant.unsqueeze(2), mix, u).mul_(p).baddbmm_(grad.mT, p, alpha=-1)
+            result.flatten(2)[:, :, part] = block if ctx.temperature == 1 else block.div_(ctx.temperature)
         return result, None, None
 
 
-def _workspace(logits: Tensor) -> Tensor:
-    """Two class maps of one image, (2, K, H * W)."""
-    _, classes, height, width = logits.shape
-    return torch.empty(2, classes, height * width, dtype=logits.dtype, device=logits.device)
+def _blocks(logits: Tensor, valid: Tensor | None) -> Iterator[tuple[Tensor, slice]]:
+    """Cut (N, K, H, W) along its positions: the class maps (N, K, m), `IGNORED` where not valid, and which ones."""
+    maps = logits.flatten(2)
+    width = max(BLOCK.get(maps.device.type, LARGE_BLOCK) // (len(maps) * maps.shape[1]), 1)
+    for start in range(0, maps.shape[2], width):
+        part = slice(start, start + width)
+        block = maps[:, :, part]
+        yield block if valid is None else block.masked_fill(~valid.flatten(1)[:, part].unsqueeze(1), IGNORED), part
 
 
-def _centre(
-    logits: Tensor, valid: Tensor | None, temperature: float, top: Tensor, *, measure_top: bool, u: Tensor, e: Tensor
-) -> None:
-    """Write (logits - top) / T into `u` and its exponential into `e`; where not valid, a constant and 0.
-
-    Subtracting the maximum keeps the products exact for class maps far from 0.
-
-    Args:
-        logits: (K, H, W) of one image.
-        valid: (H, W) bool, or None.
-        temperature: T.
-        top: (K, 1) the maxima, to be written if `measure_top`; else they are read.
-        measure_top: see `top`.
-        u: (K, H * W) to be written.
-        e: (K, H * W) to be written.
-    """
-    source = logits.flatten(1)
-    if valid is not None:
-        source = torch.where(valid.flatten(), source, source.new_tensor(IGNORED), out=u)
-    if measure_top:
-        torch.amax(source, dim=1, keepdim=True, out=top).clamp_(min=IGNORED / 2)  # without a valid pixel: e is 0 too
-    torch.sub(source, top, out=u)
-    if temperature != 1:
-        u /= temperature
-    torch.exp(u, out=e)
+def _centred(maps: Tensor, top: Tensor, temperature: float) -> Tensor:
+    """(maps - top) / T in a tensor of its own."""
+    u = maps - top
+    return u if temperature == 1 else u.div_(temperature)
 
 
 def _published_rows(logits: Tensor) -> Tensor:

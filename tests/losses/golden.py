@@ -12,10 +12,9 @@ every_source = pytest.mark.parametrize("source", ["excerpt", "complete"])
 
 def read(source: str, name: str) -> dict[str, Tensor]:
     """The tensors of a complete file, or of its excerpts together."""
-    folder, pattern = (
-        (GOLDEN, f"{name}*.safetensors") if source == "excerpt" else (SHARED / "golden", f"{name}.safetensors")
-    )
-    paths = sorted(folder.glob(pattern))
+    folder = GOLDEN if source == "excerpt" else SHARED / "golden"
+    parts = folder.glob(f"{name}_*.safetensors") if source == "excerpt" else ()
+    paths = sorted([*folder.glob(f"{name}.safetensors"), *parts])
     if not paths and source == "complete":
         pytest.skip(f"the complete golden file {name} is not in {folder}")
     return {key: value for path in paths for key, value in load_file(path).items()}

@@ -1,3 +1,4 @@
+import importlib
 import math
 
 import pytest
@@ -68,6 +69,23 @@ def test_gradient_agrees_with_that_of_plain_operations():
     (actual,) = torch.autograd.grad((ours * weights).sum(), logits)
     torch.testing.assert_close(ours, plain)
     torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_size_of_the_blocks_changes_nothing(masked, monkeypatch):
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 2, 3, 5, 7, dtype=torch.float64)
+    valid = torch.rand(2, 5, 7) > 0.5 if masked else None
+    results = []
+    for size in (2**19, 6 * 35, 6 * 8, 1):  # all at once, exactly, with a rest, position by position
+        monkeypatch.setitem(importlib.import_module("segstill.losses.icsd").BLOCK, "cpu", size)
+        logits = student.clone().requires_grad_()
+        value = icsd(logits, teacher, temperature=2, valid=valid)
+        value.backward()
+        results.append((value.detach(), logits.grad))
+    for value, grad in results[1:]:
+        torch.testing.assert_close(value, results[0][0])
+        torch.testing.assert_close(grad, results[0][1])
 
 
 def test_a_second_derivative_is_refused_and_not_silently_wrong():
@@ -165,12 +183,6 @@ def test_similarity_of_unmasked_images_does_not_depend_on_giving_a_full_mask():
     logits = torch.randn(2, 3, 4, 5)
     full = torch.ones(2, 4, 5, dtype=torch.bool)
     assert torch.equal(inter_class_similarity(logits, valid=full), inter_class_similarity(logits))
-
-
-def test_published_variant_refuses_a_mask():
-    logits = torch.zeros(1, 2, 2, 2)
-    with pytest.raises(ValueError, match="the published code masks no pixel"):
-        icsd(logits, logits, valid=torch.ones(1, 2, 2, dtype=torch.bool), variant="published")
 
 
 @pytest.mark.parametrize("classes", [3, 11])

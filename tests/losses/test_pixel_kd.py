@@ -62,9 +62,3 @@ def test_is_zero_for_equal_logits_and_blind_to_a_constant_at_every_pixel():
     torch.testing.assert_close(
         pixel_kd(student + torch.randn(2, 1, 4, 4), student), torch.tensor(0.0), atol=1e-6, rtol=0
     )
-
-
-def test_published_variant_refuses_a_mask():
-    logits = torch.zeros(1, 2, 2, 2)
-    with pytest.raises(ValueError, match="the published code masks no pixel"):
-        pixel_kd(logits, logits, valid=torch.ones(1, 2, 2, dtype=torch.bool), variant="published")
