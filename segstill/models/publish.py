@@ -99,8 +99,9 @@ def drop_unused(net: nn.Module, image: Tensor) -> None:
     with torch.enable_grad():
         gradients = torch.autograd.grad(net.eval()(image).sum(), parameters, allow_unused=True)
     used = {id(p) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
-    for module in list(net.modules()):
-        for name, child in list(module.named_children()):
+
+    def prune(module: nn.Module) -> None:
+        for name, child in reversed(list(module.named_children())):  # what a part feeds goes before it
             own = [id(p) for p in child.parameters()]
             if own and used.isdisjoint(own):
                 setattr(module, name, nn.Identity())
@@ -109,6 +110,10 @@ def drop_unused(net: nn.Module, image: Tensor) -> None:
                         net(image)
                 except (AttributeError, TypeError, RuntimeError):
                     setattr(module, name, child.requires_grad_(False))
+            elif own:
+                prune(child)
+
+    prune(net)
     net.train(was_training)
 
 

@@ -65,3 +65,10 @@ def test_an_encoder_of_one_fixed_size_names_the_remedy():
 
 def test_an_architecture_that_needs_a_large_map_is_published():
     assert {"stage4", "stage4_pre", "decoder"} < set(smp(3, architecture="PAN", encoder="tu-mobilenetv2_035").taps)
+
+
+def test_the_stages_that_a_shallow_encoder_cuts_off_are_gone():
+    model = smp(11, encoder_depth=3, encoder_output_stride=8, decoder_channels=48)
+    blocks = {name.split(".")[3] for name, _ in model.named_parameters() if name.startswith("net.encoder.features")}
+    assert blocks == {"0", "1", "2", "3", "4", "5", "6"}
+    assert sum(p.numel() for p in model.parameters()) == 86315
