@@ -19,6 +19,8 @@ from segstill.models.segmenter import Segmenter
 from segstill.recipe import TermSpec
 from segstill.recipes.methods import METHODS
 
+MEASURED = ("kd", "aicsd", "attnfd")
+
 
 def step(learner: Learner, batch: dict, teacher: Segmenter | None = None) -> None:
     """One forward and backward pass; with `teacher`, its forward pass beside it (what any distillation must pay)."""
@@ -33,7 +35,7 @@ def measure(size: tuple[int, int], batch_size: int, classes: int, encoders: tupl
     """Print a table of ratios for one pair of networks."""
     teacher, student = (MODELS["deeplabv3plus"](classes, encoder=encoder) for encoder in encoders)
     alone = build_learner(student, {"cross_entropy": TermSpec()})
-    learners = {method: build_learner(student, METHODS[method], teacher) for method in METHODS}
+    learners = {method: build_learner(student, METHODS[method], teacher) for method in MEASURED}
     batch = {
         "image": torch.rand(batch_size, 3, *size),
         "mask": torch.randint(classes, (batch_size, *size)),

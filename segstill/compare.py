@@ -69,7 +69,7 @@ def compare(
     recipes = with_baseline(recipes)
     check_equal_footing(recipes)
     if budget == "seconds":
-        recipes = _in_equal_time(recipes, out, say)
+        recipes = in_equal_time(recipes, out, say)
     runs = [
         (dataclasses.replace(recipe, seed=seed), _folder(out, recipe, seed))
         for seed in range(seeds)
@@ -144,7 +144,7 @@ def check_equal_footing(recipes: Sequence[Recipe]) -> None:
         raise ValueError(f"the recipes have the teachers {sorted(teachers)}, expected one: pass --teacher RUN")
 
 
-def _in_equal_time(recipes: Sequence[Recipe], out: Path, say: Callable[[str], None]) -> list[Recipe]:
+def in_equal_time(recipes: Sequence[Recipe], out: Path, say: Callable[[str], None]) -> list[Recipe]:
     """Give every recipe the epochs that fit into the time of the first; what was measured stays as it is."""
     file = out / "seconds-per-step.json"
     seconds: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}

@@ -111,7 +111,10 @@ def test_show_prints_a_recipe_that_can_be_read_back(capsys):
 def test_list_names_everything(capsys):
     assert run("list") == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("icsd", "deeplabv3plus", "camvid_small", "attnfd", "voc_teacher", "cirkd_memory", "ade20k"))
+    assert all(
+        name in shown
+        for name in ("icsd", "deeplabv3plus", "camvid_small", "attnfd", "voc_teacher", "cirkd_memory", "ade20k")
+    )
 
 
 @needs_camvid
