@@ -69,8 +69,8 @@ def methods(comparison: Comparison) -> Table:
     """Return a comparison of methods: what the page's table holds, where it holds something."""
     rows = {result.name: [cell(result, comparison) for _, _, cell in METHOD_COLUMNS] for result in comparison.results}
     filled = [index for index in range(len(METHOD_COLUMNS)) if any(cells[index] for cells in rows.values())]
-    headings = [f"{heading}, {unit}" for heading, unit, _ in METHOD_COLUMNS]
-    table = Table("method", *_right(*(headings[index] for index in filled)))
+    headings = [f"{heading}\n{unit}" for heading, unit, _ in METHOD_COLUMNS]
+    table = Table(Column("method", no_wrap=True), *_right(*(headings[index] for index in filled)))
     for name, cells in rows.items():
         table.add_row(name, *(cells[index] for index in filled))
     return table

@@ -122,10 +122,9 @@ def scatter(points: Sequence[Point], *, name: str, x_label: str, y_label: str) -
             axes.plot([point.x, point.x], [point.low, point.high], color=colour, linewidth=1.6)
             axes.plot([point.x], [point.y], color=colour, marker=marker, markersize=6)
         reach = 3 * max(0.5, *(abs(point.y) for point in points))
-        axes.set_ylim(
-            max(min(0.0, *(p.low for p in points)) * 1.05, -reach),
-            min(max(0.0, *(p.high for p in points)) * 1.05, reach),
-        )
+        low, high = min(0.0, *(point.low for point in points)), max(0.0, *(point.high for point in points))
+        edge = 0.08 * (high - low)
+        axes.set_ylim(max(low - edge, -reach), min(high + edge, reach))
         axes.set_xlabel(x_label)
         axes.set_title(y_label, loc="left", fontsize=11, color=MUTED)
         axes.margins(x=0.08)
