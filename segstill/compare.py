@@ -15,12 +15,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .build import load, load_teacher
+from .build import checkpoint_file, load, load_teacher
 from .checkpoint import read_about, write
 from .cost import measure_step
 from .data import open_dataset
 from .evaluate import evaluate
 from .recipe import Recipe, TermSpec, to_json
+from .recipes import METHODS
 from .run import read_log, read_recipe
 from .verdict import Budget, Comparison, Result, paired_interval
 
@@ -68,6 +69,9 @@ def compare(
         raise ValueError(f"seeds is {seeds}, expected at least 1: pass --seeds 3")
     recipes = with_baseline(recipes)
     check_equal_footing(recipes)
+    teacher = next((recipe.teacher for recipe in recipes if recipe.teacher), None)
+    # First, because a teacher that is not there would show only after the student alone was trained.
+    top = _score_teacher(next(r for r in recipes if r.teacher), out, split, say) if teacher else None
     if budget == "seconds":
         recipes = in_equal_time(recipes, out, say)
     runs = [
@@ -87,8 +91,6 @@ def compare(
     mious = {
         name: {seed: _score(folder, split, say) for seed, folder in folders.items()} for name, folders in rows.items()
     }
-    teacher = next((recipe.teacher for recipe in recipes if recipe.teacher), None)
-    top = _score_teacher(next(r for r in recipes if r.teacher), out, split, say) if teacher else None
     baseline = mious[recipes[0].name]
     results = [
         _result(recipe, rows[recipe.name], mious[recipe.name], baseline, top, failures[recipe.name], published or {})
@@ -120,10 +122,11 @@ def with_baseline(recipes: Sequence[Recipe]) -> list[Recipe]:
         others = [recipe for recipe in recipes if recipe is not alone[0]]
         return [dataclasses.replace(alone[0], teacher=None, teacher_model=None), *others]
     first = recipes[0]
-    stem = first.name.rpartition("_")[0]
+    method = next((m for m in sorted(METHODS, key=len, reverse=True) if first.name.endswith(f"_{m}")), "")
+    stem = first.name.removesuffix(f"_{method}")
     terms = {"cross_entropy": TermSpec()}
     return [
-        dataclasses.replace(first, name=f"{stem}_student" if stem else "student", terms=terms, teacher=None),
+        dataclasses.replace(first, name=f"{stem}_student", terms=terms, teacher=None, teacher_model=None),
         *recipes,
     ]
 
@@ -178,11 +181,21 @@ def _run(recipe: Recipe, folder: Path) -> str:
     file = folder.parent / f"{folder.name}.json"
     write(file, to_json(recipe))
     command = [sys.executable, "-m", "segstill", "train", str(file), "--run", str(folder)]
-    done = subprocess.run([*command, *(["--resume"] if there else [])], stderr=subprocess.PIPE, text=True)
-    if done.returncode == 130:
+    said = folder.parent / f"{folder.name}.stderr"
+    with said.open("w") as errors:
+        child = subprocess.Popen([*command, *(["--resume"] if there else [])], stderr=errors)
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:  # it got the signal too, and saves
+            child.wait()
+            code = 130
+    if code == 130:
         raise KeyboardInterrupt("stopped: the same command continues where it was")
-    if done.returncode:
-        return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1].removeprefix("segstill: ")
+    lines = said.read_text().strip().splitlines()
+    if code:
+        told = [line.removeprefix("segstill: ") for line in lines if line.startswith("segstill: ")]
+        return (told or lines or [f"exit code {code}"])[-1]
+    said.unlink()
     return ""
 
 
@@ -210,14 +223,17 @@ def _score(folder: Path, split: str, say: Callable[[str], None]) -> float:
 def _score_teacher(recipe: Recipe, out: Path, split: str, say: Callable[[str], None]) -> float:
     file = out / f"teacher-{split}.json"
     kept = json.loads(file.read_text()) if file.is_file() else {}
-    if kept.get("teacher") != recipe.teacher:
+    checkpoint = checkpoint_file(Path(recipe.teacher or ""))
+    written = checkpoint.stat().st_mtime_ns
+    if (kept.get("teacher"), kept.get("written")) != (recipe.teacher, written):
         say("scoring the teacher")
         dataset = open_dataset(recipe.data, split)
         teacher = load_teacher(recipe, dataset.classes, say)
         assert teacher is not None
         data = recipe.data
         scores = evaluate(teacher, dataset, longest_side=data.longest_side, short_side=data.short_side, boundary=False)
-        kept = {"teacher": recipe.teacher, **scores}
+        kept = {"teacher": recipe.teacher, "written": written, **scores}
+        file.parent.mkdir(parents=True, exist_ok=True)
         write(file, json.dumps(kept, indent=2))
     return kept["miou"]
 
@@ -232,10 +248,11 @@ def _result(
     published: dict[str, str],
 ) -> Result:
     differences = tuple(mious[seed] - baseline[seed] for seed in mious if seed in baseline)
-    floor = statistics.mean(baseline.values()) if baseline else None
+    paired = [baseline[seed] for seed in mious if seed in baseline]
+    floor = statistics.mean(paired) if paired else None
     gap = None
     alone = set(recipe.terms) == {"cross_entropy"}
-    if not alone and differences and top is not None and floor is not None and top != floor:
+    if not alone and differences and top is not None and floor is not None and top > floor:
         gap = statistics.mean(differences) / (top - floor)
     steps = [line for f in folders.values() for line in read_log(f) if line["kind"] == "step"]
     memory = [line["memory_mb"] for line in steps if line["memory_mb"]]

@@ -2,6 +2,11 @@
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -131,6 +136,36 @@ def test_a_run_of_another_recipe_is_not_mixed_in(comparison):
     other = dataclasses.replace(recipes[0], lr=0.01)
     with pytest.raises(ValueError, match=r"holds a run with other \['lr'\]"):
         compare([other], out, seeds=1, split="test")
+
+
+def test_the_student_alone_is_named_after_the_family_whatever_the_method(teacher):
+    for method in ("kd", "attnfd_fading", "logit_std"):
+        alone, _ = with_baseline([distilled(teacher, name=f"camvid_small_{method}")])
+        assert alone.name == "camvid_small_student"
+        assert alone.teacher is None
+
+
+def test_a_teacher_that_is_not_there_stops_before_anything_is_trained(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no run folder or checkpoint"):
+        compare([distilled(str(tmp_path / "gone"))], tmp_path / "out", seeds=1, split="test")
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_lets_the_run_save_and_the_same_command_continues(teacher, tmp_path):
+    recipe = dataclasses.replace(distilled(teacher), epochs=4000, evaluate_every=4000)
+    file = tmp_path / "small_kd.json"
+    file.write_text(to_json(recipe))
+    command = [sys.executable, "-m", "segstill", "compare", str(file), "--seeds", "1", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    log = tmp_path / "out" / "small_student-seed0" / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while not log.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in told
+    assert (log.parent / "state.pt").is_file()
 
 
 def test_nothing_to_compare_is_refused():

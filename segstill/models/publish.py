@@ -99,16 +99,24 @@ def drop_unused(net: nn.Module, image: Tensor) -> None:
     with torch.enable_grad():
         gradients = torch.autograd.grad(net.eval()(image).sum(), parameters, allow_unused=True)
     used = {id(p) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+    # Without a gradient is not yet without influence (an arg-max, a threshold): the scores must stay what they are.
+    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
+    with torch.no_grad():
+        before = net(noise)
+
+    def unchanged() -> bool:
+        try:
+            with torch.no_grad():
+                return torch.equal(net(noise), before)
+        except Exception:  # whatever a network answers that misses a part
+            return False
 
     def prune(module: nn.Module) -> None:
         for name, child in reversed(list(module.named_children())):  # what a part feeds goes before it
             own = [id(p) for p in child.parameters()]
             if own and used.isdisjoint(own):
                 setattr(module, name, nn.Identity())
-                try:
-                    with torch.no_grad():
-                        net(image)
-                except (AttributeError, TypeError, RuntimeError):
+                if not unchanged():
                     setattr(module, name, child.requires_grad_(False))
             elif own:
                 prune(child)

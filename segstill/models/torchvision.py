@@ -10,7 +10,6 @@ from .probing import probe, probe_taps
 from .segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
 
 # Set here, or of no use.
-_OURS = {"weights", "weights_backbone", "num_classes", "progress"}
 
 
 def torchvision(
@@ -49,9 +48,8 @@ def torchvision(
     known("network of torchvision", model, list_models(segmentation))
     if pretrained is not None and pretrained != "imagenet":
         raise ValueError(f"pretrained is {pretrained!r}, expected 'imagenet' or None; give a file of weights otherwise")
-    for name in args:
-        if name in _OURS:
-            known(f"argument of {model}", name, ["model", "aux_loss"])
+    for name in args:  # torchvision itself takes any, and ignores what it does not know
+        known(f"argument of {model}", name, ["aux_loss"])
 
     def build() -> Any:
         backbone = "DEFAULT" if pretrained else None

@@ -166,6 +166,8 @@ NOTES = (
     "mIoU: last checkpoint, mean and standard deviation over seeds.",
     "Gain: mean of the differences to the student alone with the same seed, with Student's 95 % confidence interval; "
     "within noise means that the interval holds 0.",
+    "Of twenty methods that do nothing, one is called better or worse by chance.",
+    "Memory: of the whole run, the look at the teacher before its first step included.",
     "Gap closed: the gain as a share of the teacher's lead over the student alone.",
     "Published numbers come from the methods' authors, with their own set-up, and are not to be compared with ours.",
 )

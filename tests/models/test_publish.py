@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from segstill.models.publish import publish_taps
+from segstill.models.publish import drop_unused, publish_taps
 from segstill.taps import Tap, Tapped
 
 
@@ -116,3 +116,25 @@ def test_the_network_is_left_as_it_was_after_a_failure(image):
     assert net.last.inplace is True
     assert net.training
     assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_a_part_without_a_gradient_that_moves_the_scores_stays():
+    """A threshold passes no gradient back, and yet its part decides."""
+
+    class Gated(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scores, self.gate = torch.nn.Conv2d(3, 2, 1), torch.nn.Conv2d(3, 2, 1)
+            self.unused = torch.nn.Conv2d(3, 2, 1)
+
+        def forward(self, image):
+            self.unused(image)
+            return self.scores(image) * (self.gate(image).detach() > 0)
+
+    torch.manual_seed(0)
+    net, image = Gated(), torch.rand(1, 3, 8, 8)
+    before = net(image)
+    drop_unused(net, image)
+    assert torch.equal(net(image), before)
+    assert isinstance(net.gate, torch.nn.Conv2d)
+    assert isinstance(net.unused, torch.nn.Identity)
