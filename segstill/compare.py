@@ -13,30 +13,24 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .build import checkpoint_file, load, load_teacher
 from .checkpoint import read_about, write
 from .cost import measure_step
 from .data import open_dataset
-from .evaluate import evaluate
+from .evaluate import evaluate_on
 from .recipe import Recipe, TermSpec, to_json
 from .recipes import METHODS
 from .run import read_log, read_recipe
 from .verdict import Budget, Comparison, Result, paired_interval
 
-MAY_DIFFER = {
-    "name",
-    "terms",
-    "seed",
-    "teacher",
-    "teacher_model",
-    "teacher_classes",
-    "teacher_scale",
-    "class_map",
-    "pairs",
-}
-"""Fields in which compared recipes may differ; `epochs` too where the budget is wall-clock time."""
+MAY_DIFFER = {"name", "terms", "seed", "pairs"}
+"""Fields in which compared recipes may differ."""
+OF_THE_TEACHER = {"teacher", "teacher_model", "teacher_classes", "teacher_scale", "class_map"}
+"""Fields that recipes with a teacher must share; the student alone has none."""
 
 
 def compare(
@@ -69,9 +63,9 @@ def compare(
         raise ValueError(f"seeds is {seeds}, expected at least 1: pass --seeds 3")
     recipes = with_baseline(recipes)
     check_equal_footing(recipes)
-    teacher = next((recipe.teacher for recipe in recipes if recipe.teacher), None)
+    taught = next((recipe for recipe in recipes if not _alone(recipe)), None)
     # First, because a teacher that is not there would show only after the student alone was trained.
-    top = _score_teacher(next(r for r in recipes if r.teacher), out, split, say) if teacher else None
+    top = _score_teacher(taught, out, split, say) if taught else None
     if budget == "seconds":
         recipes = in_equal_time(recipes, out, say)
     runs = [
@@ -79,18 +73,20 @@ def compare(
         for seed in range(seeds)
         for recipe in recipes
     ]
+    for recipe, folder in runs:
+        _check_same(recipe, folder)
     failures: dict[str, list[str]] = {recipe.name: [] for recipe in recipes}
+    rows: dict[str, dict[int, Path]] = {recipe.name: {} for recipe in recipes}
+    mious: dict[str, dict[int, float]] = {recipe.name: {} for recipe in recipes}
     for number, (recipe, folder) in enumerate(runs, start=1):
         say(f"[{number} of {len(runs)}] {recipe.name}, seed {recipe.seed}")
-        if problem := _run(recipe, folder):
+        try:
+            _run(recipe, folder)
+            mious[recipe.name][recipe.seed] = _score(folder, split, say)
+            rows[recipe.name][recipe.seed] = folder
+        except (_RunError, OSError, ValueError, RuntimeError) as problem:
             failures[recipe.name].append(f"seed {recipe.seed}: {problem}")
             say(f"  failed, the others go on: {problem}")
-    rows: dict[str, dict[int, Path]] = {
-        recipe.name: {seed: f for seed in range(seeds) if _done(f := _folder(out, recipe, seed))} for recipe in recipes
-    }
-    mious = {
-        name: {seed: _score(folder, split, say) for seed, folder in folders.items()} for name, folders in rows.items()
-    }
     baseline = mious[recipes[0].name]
     results = [
         _result(recipe, rows[recipe.name], mious[recipe.name], baseline, top, failures[recipe.name], published or {})
@@ -102,7 +98,7 @@ def compare(
         split=split,
         budget=budget,
         results=tuple(results),
-        teacher=teacher,
+        teacher=_named(taught) if taught else None,
         teacher_miou=top,
         environment=environments[0] if environments else {},
     )
@@ -115,7 +111,7 @@ def with_baseline(recipes: Sequence[Recipe]) -> list[Recipe]:
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise ValueError(f"recipes are named {names}, expected each name once")
-    alone = [recipe for recipe in recipes if set(recipe.terms) == {"cross_entropy"}]
+    alone = [recipe for recipe in recipes if _alone(recipe)]
     if len(alone) > 1:
         raise ValueError(f"{[recipe.name for recipe in alone]} all train the student alone, expected one of them")
     if alone:  # a teacher that all were given is not its
@@ -133,57 +129,78 @@ def with_baseline(recipes: Sequence[Recipe]) -> list[Recipe]:
 
 def check_equal_footing(recipes: Sequence[Recipe]) -> None:
     """Raise ValueError where recipes differ in more than what they compare."""
-    first = dataclasses.asdict(recipes[0])
     for recipe in recipes[1:]:
-        other = [name for name, value in dataclasses.asdict(recipe).items() if value != first[name]]
-        if unequal := [name for name in other if name not in MAY_DIFFER]:
-            pairs = "; ".join(f"{n}: {first[n]} and {getattr(recipe, n)}" for n in unequal)
-            raise ValueError(
-                f"{recipes[0].name} and {recipe.name} are not on equal footing ({pairs}), expected recipes that differ "
-                "in their terms and teacher only: give the same flags to all, or choose other recipes"
-            )
-    teachers = {recipe.teacher for recipe in recipes if recipe.teacher}
-    if len(teachers) > 1:
-        raise ValueError(f"the recipes have the teachers {sorted(teachers)}, expected one: pass --teacher RUN")
+        _check_equal(recipes[0], recipe, MAY_DIFFER | OF_THE_TEACHER)
+    taught = [recipe for recipe in recipes if not _alone(recipe)]
+    for recipe in taught[1:]:
+        _check_equal(taught[0], recipe, MAY_DIFFER)
+
+
+def _check_equal(one: Recipe, other: Recipe, but: set[str]) -> None:
+    fields = [field.name for field in dataclasses.fields(one) if field.name not in but]
+    if unequal := [name for name in fields if getattr(one, name) != getattr(other, name)]:
+        pairs = "; ".join(f"{name}: {getattr(one, name)} and {getattr(other, name)}" for name in unequal)
+        raise ValueError(
+            f"{one.name} and {other.name} are not on equal footing ({pairs}), expected recipes that differ in their "
+            "terms only, with one teacher: give the same flags to all, or choose other recipes"
+        )
 
 
 def in_equal_time(recipes: Sequence[Recipe], out: Path, say: Callable[[str], None]) -> list[Recipe]:
     """Give every recipe the epochs that fit into the time of the first; what was measured stays as it is."""
     file = out / "seconds-per-step.json"
     seconds: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
-    for recipe in recipes:
-        if recipe.name not in seconds:
+    # Under what they do, not only their names: other flags take other times.
+    keys = [to_json(dataclasses.replace(recipe, seed=0, epochs=1)) for recipe in recipes]
+    for key, recipe in zip(keys, recipes, strict=True):
+        if key not in seconds:
             say(f"timing a step of {recipe.name}")
-            seconds[recipe.name] = measure_step(recipe)
+            seconds[key] = measure_step(recipe)
             out.mkdir(parents=True, exist_ok=True)
             write(file, json.dumps(seconds, indent=2))
-    floor = seconds[recipes[0].name] * recipes[0].epochs
-    return [dataclasses.replace(r, epochs=max(1, round(floor / seconds[r.name]))) for r in recipes]
+    times = [seconds[key] for key in keys]
+    return [
+        dataclasses.replace(recipe, epochs=max(1, round(recipes[0].epochs * times[0] / time)))
+        for recipe, time in zip(recipes, times, strict=True)
+    ]
 
 
 def _folder(out: Path, recipe: Recipe, seed: int) -> Path:
     return out / f"{recipe.name}-seed{seed}"
 
 
-def _done(folder: Path) -> bool:
-    return (folder / "metrics.json").is_file()
+def _alone(recipe: Recipe) -> bool:
+    return set(recipe.terms) == {"cross_entropy"}
 
 
-def _run(recipe: Recipe, folder: Path) -> str:
-    """Train in a process of its own; return what went wrong, or nothing."""
-    there = (folder / "recipe.json").is_file()
-    if there and (before := read_recipe(folder)) != recipe:
+def _named(recipe: Recipe) -> str | None:
+    """What to call the teacher of a recipe."""
+    return recipe.teacher or (recipe.teacher_model and recipe.teacher_model.name)
+
+
+class _RunError(Exception):
+    """A run that ended without result; the message is the last sentence that it said."""
+
+
+def _check_same(recipe: Recipe, folder: Path) -> None:
+    if (folder / "recipe.json").is_file() and (before := read_recipe(folder)) != recipe:
         other = [f.name for f in dataclasses.fields(recipe) if getattr(before, f.name) != getattr(recipe, f.name)]
         raise ValueError(f"{folder} holds a run with other {other}: give the same flags, or another --out")
-    if _done(folder):
-        return ""
+
+
+def _run(recipe: Recipe, folder: Path) -> None:
+    """Train in a process of its own, unless it is done; _RunError says what went wrong."""
+    if (folder / "metrics.json").is_file():
+        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     file = folder.parent / f"{folder.name}.json"
     write(file, to_json(recipe))
     command = [sys.executable, "-m", "segstill", "train", str(file), "--run", str(folder)]
+    if (folder / "recipe.json").is_file():
+        command.append("--resume")
     said = folder.parent / f"{folder.name}.stderr"
     with said.open("w") as errors:
-        child = subprocess.Popen([*command, *(["--resume"] if there else [])], stderr=errors)
+        child = subprocess.Popen(command, stderr=errors)
         try:
             code = child.wait()
         except KeyboardInterrupt:  # it got the signal too, and saves
@@ -194,45 +211,44 @@ def _run(recipe: Recipe, folder: Path) -> str:
     lines = said.read_text().strip().splitlines()
     if code:
         told = [line.removeprefix("segstill: ") for line in lines if line.startswith("segstill: ")]
-        return (told or lines or [f"exit code {code}"])[-1]
+        raise _RunError((told or lines or [f"exit code {code}"])[-1])
     said.unlink()
-    return ""
 
 
 def _score(folder: Path, split: str, say: Callable[[str], None]) -> float:
-    """Return the mIoU of the last checkpoint of a run; it is kept beside it."""
-    file, checkpoint = folder / f"scores-{split}.json", folder / "last.safetensors"
-    step = read_about(checkpoint)["step"]
-    kept = json.loads(file.read_text()) if file.is_file() else {}
-    if kept.get("step") != step:
-        say(f"scoring {folder.name} on {split}")
-        saved = load(checkpoint)
-        data = read_recipe(folder).data
-        scores = evaluate(
-            saved.model,
-            open_dataset(data, split),
-            longest_side=data.longest_side,
-            short_side=data.short_side,
-            boundary=False,
-        )
-        kept = {"step": step, **scores}
-        write(file, json.dumps(kept, indent=2))
-    return kept["miou"]
+    """Return the mIoU of the last checkpoint of a run; its scores are kept beside it."""
+    checkpoint, data = folder / "last.safetensors", read_recipe(folder).data
+    return _kept(
+        folder / f"scores-{split}.json",
+        {"step": read_about(checkpoint)["step"]},
+        lambda: evaluate_on(load(checkpoint).model, data, split),
+        partial(say, f"scoring {folder.name} on {split}"),
+    )
 
 
 def _score_teacher(recipe: Recipe, out: Path, split: str, say: Callable[[str], None]) -> float:
-    file = out / f"teacher-{split}.json"
+    """Return the mIoU of the teacher as the student sees it: in its classes, at its size."""
+    place = recipe.teacher or (recipe.teacher_model and recipe.teacher_model.weights)
+    of = {name: dataclasses.asdict(recipe)[name] for name in sorted(OF_THE_TEACHER)}
+    if place and place != "imagenet":
+        of["written"] = checkpoint_file(Path(place)).stat().st_mtime_ns
+
+    def scores() -> dict[str, Any]:
+        teacher = load_teacher(recipe, open_dataset(recipe.data, split).classes, say)
+        if teacher is None:
+            raise ValueError(f"{recipe.name} has no teacher, expected a run or a file: pass --teacher RUN")
+        return evaluate_on(teacher, recipe.data, split)
+
+    return _kept(out / f"teacher-{split}.json", of, scores, partial(say, "scoring the teacher"))
+
+
+def _kept(file: Path, of: dict[str, Any], scores: Callable[[], dict[str, Any]], tell: Callable[[], None]) -> float:
+    """Return the mIoU in `file`, which is written (again) where it holds none or one of something else."""
     kept = json.loads(file.read_text()) if file.is_file() else {}
-    checkpoint = checkpoint_file(Path(recipe.teacher or ""))
-    written = checkpoint.stat().st_mtime_ns
-    if (kept.get("teacher"), kept.get("written")) != (recipe.teacher, written):
-        say("scoring the teacher")
-        dataset = open_dataset(recipe.data, split)
-        teacher = load_teacher(recipe, dataset.classes, say)
-        assert teacher is not None
-        data = recipe.data
-        scores = evaluate(teacher, dataset, longest_side=data.longest_side, short_side=data.short_side, boundary=False)
-        kept = {"teacher": recipe.teacher, "written": written, **scores}
+    of = json.loads(json.dumps(of))
+    if {name: kept.get(name) for name in of} != of:
+        tell()
+        kept = of | scores()
         file.parent.mkdir(parents=True, exist_ok=True)
         write(file, json.dumps(kept, indent=2))
     return kept["miou"]
@@ -251,7 +267,7 @@ def _result(
     paired = [baseline[seed] for seed in mious if seed in baseline]
     floor = statistics.mean(paired) if paired else None
     gap = None
-    alone = set(recipe.terms) == {"cross_entropy"}
+    alone = _alone(recipe)
     if not alone and differences and top is not None and floor is not None and top > floor:
         gap = statistics.mean(differences) / (top - floor)
     steps = [line for f in folders.values() for line in read_log(f) if line["kind"] == "step"]

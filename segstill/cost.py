@@ -1,17 +1,19 @@
 """What a network costs (parameters, multiply-adds, time for one image), and what a step of its training takes."""
 
+import math
 import statistics
 import time
 from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.utils import clip_grad_norm_
 from torch.utils.flop_counter import FlopCounterMode
 
 from .build import build_learner, build_model, build_optimizer, build_training_data, load_teacher
 from .data import training_loader
 from .evaluate import find_devices
-from .optim import computes_in_bf16
+from .optim import averaged, precision_on
 from .recipe import Recipe
 
 
@@ -51,31 +53,39 @@ def measure_cost(model: nn.Module, size: tuple[int, int], *, repeats: int = 20) 
 
 
 def measure_step(recipe: Recipe, *, steps: int = 12) -> float:
-    """Return the seconds of one training step, loading included: the median of `steps`, after four to warm up."""
+    """Return the seconds of one training step: the mean of `steps`, loading included, after some to warm up."""
+    # Past what the workers read ahead, or loading would not count.
+    warm = 4 + 4 * recipe.data.workers
     device = find_devices().device
     labelled, unlabelled = build_training_data(recipe.data)
     student = build_model(recipe.student, len(labelled.classes), say=lambda sentence: None)
     teacher = load_teacher(recipe, labelled.classes, say=lambda sentence: None)
     learner = build_learner(student, recipe.terms, teacher, pairs=recipe.pairs).to(device).train()
+    if recipe.channels_last:
+        learner.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (a keyword-only overload)
+    ema = averaged(student, recipe.ema) if recipe.ema else None
     optimizer = build_optimizer(recipe, learner)
     loader = training_loader(
         labelled,
         unlabelled if learner.teacher else None,
         recipe.data,
         batch_size=recipe.batch_size,
-        steps=steps + 4,
+        steps=warm + steps,
         seed=recipe.seed,
     )
-    half = recipe.precision == "bf16" or (recipe.precision == "fast" and computes_in_bf16(device))
+    half = precision_on(device, recipe.precision) == "bf16"
     seconds, began = [], time.perf_counter()
     for batch in loader:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             losses = learner({name: value.to(device) for name, value in batch.items()}, progress=0.5)
         torch.stack([loss.float() for loss in losses.values()]).sum().backward()
+        clip_grad_norm_(learner.parameters(), recipe.clip or math.inf)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if ema:
+            ema.update_parameters(student)
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
         began = time.perf_counter()
-    return statistics.median(seconds[4:])
+    return statistics.mean(seconds[warm:])

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from .data import evaluation_loader
+from .data import evaluation_loader, open_dataset
 from .data.dataset import SegmentationDataset
 from .metrics import Scores
+from .recipe import DataSpec
 
 
 def find_devices() -> Accelerator:
@@ -109,6 +110,18 @@ def evaluate(
     summed: Any = accelerator.reduce(scores.state().to(device), "sum")
     scores.load(summed)
     return scores.result(dataset.classes)
+
+
+def evaluate_on(model: nn.Module, data: DataSpec, split: str) -> dict[str, Any]:
+    """Score a network on one split of a recipe's data, at the recipe's size, without boundaries (see `evaluate`)."""
+    return evaluate(
+        model,
+        open_dataset(data, split),
+        longest_side=data.longest_side,
+        short_side=data.short_side,
+        boundary=False,
+        workers=data.workers,
+    )
 
 
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -68,3 +68,10 @@ def computes_in_bf16(device: torch.device) -> bool:
     if device.type == "cpu":
         return torch.cpu._is_amx_tile_supported()
     return False
+
+
+def precision_on(device: torch.device, asked: Literal["fast", "fp32", "bf16"]) -> Literal["fp32", "bf16"]:
+    """Return what to compute in: "fast" is bf16 where that is faster."""
+    if asked == "fast":
+        return "bf16" if computes_in_bf16(device) else "fp32"
+    return asked

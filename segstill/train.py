@@ -27,7 +27,7 @@ from .build import build_learner, build_model, build_optimizer, build_training_d
 from .data import open_dataset, training_loader
 from .evaluate import evaluate, find_devices
 from .health import Health
-from .optim import averaged, computes_in_bf16, set_learning_rate
+from .optim import averaged, precision_on, set_learning_rate
 from .recipe import Recipe
 from .run import Record, RunFolder, interruption
 
@@ -77,7 +77,7 @@ def train(
     ema = averaged(student, recipe.ema) if recipe.ema else None
     shipped: nn.Module = ema.module if ema else student
     optimizer = build_optimizer(recipe, learner)
-    precision = recipe.precision if recipe.precision != "fast" else "bf16" if computes_in_bf16(device) else "fp32"
+    precision = precision_on(device, recipe.precision)
     if unlabelled and not learner.teacher:
         say(f"{len(unlabelled)} images without masks are left out: only distillation can use them")
         unlabelled = None

@@ -131,6 +131,31 @@ def test_recipes_on_unequal_footing_are_refused(teacher):
         check_equal_footing([small_recipe(), distilled(teacher)])
 
 
+def test_methods_with_other_teachers_are_on_unequal_footing(teacher):
+    other = distilled(teacher, name="small_other", teacher_scale=2.0)
+    with pytest.raises(ValueError, match=r"not on equal footing \(teacher_scale: 1.0 and 2.0\)"):
+        check_equal_footing(with_baseline([distilled(teacher), other]))
+
+
+def test_a_teacher_given_by_its_model_is_scored_and_named(teacher, tmp_path):
+    weights = ModelSpec(name="tiny", weights=f"{teacher}/best.safetensors", args={"width": 6, "norm": "group"})
+    result = compare([distilled(None, teacher_model=weights)], tmp_path, seeds=1, split="test")
+    by_run = compare([distilled(teacher)], tmp_path / "by_run", seeds=1, split="test")
+    assert result.teacher == "tiny"
+    assert result.teacher_miou == by_run.teacher_miou
+
+
+def test_a_run_that_cannot_be_scored_is_a_failure_among_others(comparison, teacher, tmp_path):
+    _, recipes, _ = comparison
+    compare(recipes, tmp_path, seeds=1, split="test")
+    (tmp_path / "small_kd-seed0" / "last.safetensors").write_bytes(b"cut off")
+    (tmp_path / "small_kd-seed0" / "scores-test.json").unlink()
+    alone, kd = compare(recipes, tmp_path, seeds=1, split="test").results
+    assert set(alone.mious) == {0}
+    assert kd.mious == {}
+    assert "last.safetensors" in kd.failures[0]
+
+
 def test_a_run_of_another_recipe_is_not_mixed_in(comparison):
     out, recipes, _ = comparison
     other = dataclasses.replace(recipes[0], lr=0.01)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .features import FeatureLoss, check_features, key
 from .logits import check_temperature
-from .loss import Channels, Variant, check_variant, in_float32, mean_over_valid
+from .loss import Channels, Variant, check_variant, filled, in_float32, mean_over_valid
 from .mgd import align, check_erased, mgd_generation, regenerated, squared_error
 
 
@@ -66,8 +66,7 @@ def afdcd(
     if valid is None:
         valid = torch.ones(student.shape[0], *student.shape[2:], dtype=torch.bool, device=student.device)
     cells = _pooled(valid.unsqueeze(1).to(student.dtype), pool) > 0
-    ignored = ~valid.unsqueeze(1)
-    maps = [_pooled(feature.masked_fill(ignored, -torch.inf), pool) for feature in (student, teacher.detach())]
+    maps = [_pooled(filled(feature, valid, -torch.inf), pool) for feature in (student, teacher.detach())]
     s, t = (_samples(feature.masked_fill(~cells, 0), groups, patch) for feature in maps)
     counts = _samples(cells.expand(-1, groups, -1, -1).to(student.dtype), groups, patch).squeeze(2) > 0
 

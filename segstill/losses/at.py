@@ -13,7 +13,7 @@ at 64 x 128 cells, 2.4 at 64 x 64.  It masks nothing.
 from torch import Tensor
 
 from .features import FeatureLoss, check_features, zero_ignored
-from .loss import Channels, Variant, check_variant, in_float32, mean_over_valid, unit_length
+from .loss import Channels, Variant, check_variant, in_float32, mean_over_images, unit_length
 
 
 @in_float32
@@ -39,7 +39,7 @@ def at(student: Tensor, teacher: Tensor, *, valid: Tensor | None = None, variant
     if variant == "published":
         return difference.square().mean()
     distance = difference.square().sum(dim=1)
-    return mean_over_valid(distance, None if valid is None else valid.flatten(1).any(dim=1))
+    return mean_over_images(distance, valid)
 
 
 def _attention(feature: Tensor, valid: Tensor | None) -> Tensor:

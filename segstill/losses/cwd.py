@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from .features import FeatureLoss, check_features, project
 from .logits import IGNORED, LogitLoss, check_logits, softened
-from .loss import Channels, Variant, check_variant, in_float32, mean_over_valid
+from .loss import Channels, Variant, check_variant, filled, in_float32, mean_over_images
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -64,14 +64,12 @@ def cwd(
     log_p = _log_distribution(teacher.detach(), temperature, activation, valid)
     log_q = _log_distribution(student, temperature, activation, valid)
     divergence = (log_p.exp() * (log_p - log_q)).sum(dim=2).mean(dim=1)
-    return temperature**2 * mean_over_valid(divergence, None if valid is None else valid.flatten(1).any(dim=1))
+    return temperature**2 * mean_over_images(divergence, valid)
 
 
 def _log_distribution(maps: Tensor, temperature: float, activation: Activation, valid: Tensor | None) -> Tensor:
     """Logarithm of each channel's distribution over positions, (N, C, h * w)."""
-    if valid is not None:
-        maps = maps.masked_fill(~valid.unsqueeze(1), IGNORED)
-    maps = softened(maps, temperature).flatten(2)
+    maps = softened(filled(maps, valid, IGNORED), temperature).flatten(2)
     return F.log_softmax(F.logsigmoid(maps) if activation == "sigmoid" else maps, dim=2)
 
 

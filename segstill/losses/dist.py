@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .logits import LogitLoss, check_logits, softened
-from .loss import Channels, Variant, check_variant, in_float32, mean_over_valid
+from .loss import Channels, Variant, check_variant, filled, in_float32, mean_over_images
 
 LEAST_VARIANCE = 1e-8
 """Of a probability: the square of the standard deviation 1e-4."""
@@ -60,10 +60,7 @@ def dist(
     """
     check_variant(variant, valid)
     check_logits(student_logits, teacher_logits, valid, temperature, least_classes=2)
-    student, teacher = student_logits, teacher_logits.detach()
-    if valid is not None:
-        ignored = ~valid.unsqueeze(1)
-        student, teacher = student.masked_fill(ignored, 0), teacher.masked_fill(ignored, 0)
+    student, teacher = filled(student_logits, valid), filled(teacher_logits.detach(), valid)
     p, q = (F.softmax(softened(logits, temperature), dim=1).flatten(2) for logits in (student, teacher))
     if variant == "published":
         inter = _published_distance(p, q, (1,))
@@ -72,8 +69,7 @@ def dist(
     pixels = None if valid is None else valid.flatten(1).unsqueeze(1)  # (N, 1, H * W)
     inter = _distance(p, q, 1, None, pixels)
     intra = _distance(p, q, 2, pixels, None)
-    image = None if valid is None else valid.flatten(1).any(dim=1)
-    return temperature**2 * mean_over_valid(beta * inter + gamma * intra, image)
+    return temperature**2 * mean_over_images(beta * inter + gamma * intra, valid)
 
 
 def _distance(p: Tensor, q: Tensor, dim: int, along: Tensor | None, counted: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..batch import Batch, valid_pixels
 from ..taps import Features
-from .loss import Channels, Loss, Variant, check_variant, in_float32
+from .loss import Channels, Loss, Variant, check_variant, filled, in_float32
 
 
 class FeatureLoss(Loss):
@@ -131,15 +131,14 @@ def resized(feature: Tensor, like: Tensor) -> Tensor:
 
 def valid_cells(valid: Tensor | None, feature: Tensor) -> Tensor | None:
     """Return (N, h, w) bool: whether the pixel nearest to the centre of each cell of `feature` is in `valid`."""
-    if valid is None:
-        return None
+    if valid is None or valid.shape[1:] == feature.shape[2:]:
+        return valid
     return F.interpolate(valid.unsqueeze(1).float(), size=feature.shape[2:], mode="nearest-exact")[:, 0] > 0
 
 
 def zero_ignored(feature: Tensor, valid: Tensor | None) -> Tensor:
     """Zero the cells of (N, C, h, w) whose nearest pixel in `valid` (N, H, W) is false, whatever they hold."""
-    cells = valid_cells(valid, feature)
-    return feature if cells is None else feature.masked_fill(~cells.unsqueeze(1), 0)
+    return filled(feature, valid_cells(valid, feature))
 
 
 def key(tap: str) -> str:

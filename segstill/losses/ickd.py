@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .logits import LogitLoss, check_logits
-from .loss import Channels, Variant, check_variant, in_float32, mean_over_valid, unit_length
+from .loss import Channels, Variant, check_variant, filled, in_float32, mean_over_images, unit_length
 
 
 @in_float32
@@ -41,14 +41,12 @@ def ickd(
     check_variant(variant, valid)
     check_logits(student_logits, teacher_logits, valid, least_classes=2)
     distance = (_rows(student_logits, valid) - _rows(teacher_logits.detach(), valid)).square().sum(dim=2).mean(dim=1)
-    return mean_over_valid(distance, None if valid is None else valid.flatten(1).any(dim=1))
+    return mean_over_images(distance, valid)
 
 
 def _rows(logits: Tensor, valid: Tensor | None) -> Tensor:
     """Inner products of the class maps of each image, (N, K, K) with rows of unit length."""
-    if valid is not None:
-        logits = logits.masked_fill(~valid.unsqueeze(1), 0)
-    maps = logits.flatten(2)
+    maps = filled(logits, valid).flatten(2)
     return unit_length(torch.bmm(maps, maps.mT), dim=2)
 
 

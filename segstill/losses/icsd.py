@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .logits import IGNORED, LogitLoss, check_logits, softened
-from .loss import Channels, Variant, check_variant, in_float32
+from .loss import Channels, Variant, check_variant, in_float32, mean_over_images
 
 BLOCK = {"cpu": 2**19}
 """Numbers in a block of class maps, by device: 2 MiB in single precision, which stay in a processor's cache."""
@@ -72,9 +72,7 @@ def icsd(
     s = inter_class_similarity(student_logits, temperature=temperature, valid=valid)
     t = inter_class_similarity(teacher_logits.detach(), temperature=temperature, valid=valid)
     error = (s - t).square().sum(dim=(1, 2)) / (t.square().sum(dim=(1, 2)) + TEACHER_FLOOR)
-    if valid is None:
-        return error.mean()
-    return error.sum() / valid.flatten(1).any(dim=1).sum().clamp(min=1)
+    return mean_over_images(error, valid)
 
 
 @in_float32

@@ -15,7 +15,7 @@ a map, its width.  Fed with one sample per pixel it computes the same; it masks 
 from torch import Tensor
 
 from .logits import LogitLoss, check_logits
-from .loss import Channels, Variant, check_variant, in_float32
+from .loss import Channels, Variant, check_variant, filled, in_float32
 from .pixel_kd import pixel_kd
 
 LEAST_DEVIATION = 1e-7
@@ -49,10 +49,7 @@ def logit_std(
     """
     check_variant(variant, valid)
     check_logits(student_logits, teacher_logits, valid, temperature, least_classes=2)
-    student, teacher = student_logits, teacher_logits.detach()
-    if valid is not None:
-        ignored = ~valid.unsqueeze(1)
-        student, teacher = student.masked_fill(ignored, 0), teacher.masked_fill(ignored, 0)
+    student, teacher = filled(student_logits, valid), filled(teacher_logits.detach(), valid)
     return pixel_kd(_standardised(student), _standardised(teacher), temperature=temperature, valid=valid)
 
 

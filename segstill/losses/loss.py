@@ -72,6 +72,19 @@ def mean_over_valid(values: Tensor, valid: Tensor | None) -> Tensor:
     return torch.where(valid, values, 0).sum() / valid.sum().clamp(min=1)
 
 
+def mean_over_images(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Mean of `values` (N,) over the images in which `valid` (N, h, w) is true anywhere; None: over all."""
+    return mean_over_valid(values, None if valid is None else valid.flatten(1).any(dim=1))
+
+
+def filled(maps: Tensor, valid: Tensor | None, content: float = 0.0) -> Tensor:
+    """Put `content` into (N, C, h, w) where `valid` (N, h, w) is false.
+
+    Before any arithmetic: the backward pass of what follows would turn an ignored infinity into NaN.
+    """
+    return maps if valid is None else maps.masked_fill(~valid.unsqueeze(1), content)
+
+
 def unit_length(vectors: Tensor, dim: int) -> Tensor:
     """Scale vectors along a dimension to length 1; a zero vector stays zero and has a finite gradient."""
     length = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .logits import LogitLoss, check_logits, softened
-from .loss import Channels, Variant, check_variant, in_float32, mean_over_valid
+from .loss import Channels, Variant, check_variant, filled, in_float32, mean_over_valid
 
 
 @in_float32
@@ -44,10 +44,7 @@ def pixel_kd(
     """
     check_variant(variant, valid)
     check_logits(student_logits, teacher_logits, valid, temperature, least_classes=2)
-    student, teacher = student_logits, teacher_logits.detach()
-    if valid is not None:  # before the softmax: its backward pass would turn an ignored infinity into NaN
-        ignored = ~valid.unsqueeze(1)
-        student, teacher = student.masked_fill(ignored, 0), teacher.masked_fill(ignored, 0)
+    student, teacher = filled(student_logits, valid), filled(teacher_logits.detach(), valid)
     log_p = F.log_softmax(softened(teacher, temperature), dim=1)
     log_q = F.log_softmax(softened(student, temperature), dim=1)
     divergence = (log_p.exp() * (log_p - log_q)).sum(dim=1)

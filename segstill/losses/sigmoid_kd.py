@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .logits import LogitLoss, check_logits, softened
-from .loss import Channels, Variant, check_variant, in_float32, mean_over_valid
+from .loss import Channels, Variant, check_variant, filled, in_float32, mean_over_valid
 
 
 @in_float32
@@ -43,10 +43,7 @@ def sigmoid_kd(
     """
     check_variant(variant, valid)
     check_logits(student_logits, teacher_logits, valid, temperature)
-    student, teacher = student_logits, teacher_logits.detach()
-    if valid is not None:
-        ignored = ~valid.unsqueeze(1)
-        student, teacher = student.masked_fill(ignored, 0), teacher.masked_fill(ignored, 0)
+    student, teacher = filled(student_logits, valid), filled(teacher_logits.detach(), valid)
     student, teacher = softened(student, temperature), softened(teacher, temperature)
     yes = teacher.sigmoid() * (F.logsigmoid(teacher) - F.logsigmoid(student))
     no = (-teacher).sigmoid() * (F.logsigmoid(-teacher) - F.logsigmoid(-student))

@@ -15,7 +15,7 @@ cell, so that two images are alike where they show like things at the same place
 from torch import Tensor
 
 from .features import FeatureLoss, check_features, zero_ignored
-from .loss import Channels, Variant, check_variant, in_float32, mean_over_valid, unit_length
+from .loss import Channels, Variant, check_variant, in_float32, mean_over_images, unit_length
 
 
 @in_float32
@@ -41,7 +41,7 @@ def sp(student: Tensor, teacher: Tensor, *, valid: Tensor | None = None, variant
     if variant == "published":
         return difference.square().mean()
     distance = difference.square().sum(dim=1)
-    return mean_over_valid(distance, None if valid is None else valid.flatten(1).any(dim=1))
+    return mean_over_images(distance, valid)
 
 
 def _similarity(feature: Tensor, valid: Tensor | None) -> Tensor:

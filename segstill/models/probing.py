@@ -62,6 +62,28 @@ def probe(net: nn.Module, *, stride: int | None = None, size: Size | None = None
     return Probe(tuple(maps), stride, trunk, stages, image)
 
 
+def as_segmenter(
+    net: nn.Module,
+    probed: Probe,
+    classes: int,
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    size: Size | None = None,
+) -> Segmenter:
+    """Return a probed network behind the interface of all, its taps published; `size` as `probe` was given it."""
+    return Segmenter(
+        net,
+        classes=classes,
+        taps=probe_taps(net, probed, classes),
+        mean=mean,
+        std=std,
+        stride=probed.stride,
+        size=size,
+        encoder=probed.trunk,
+    )
+
+
 def probe_taps(net: nn.Module, probed: Probe, classes: int) -> dict[str, Tap]:
     """Return the taps of a probed network: its stages, "encoder", and "decoder".
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .arguments import known, positive
 from .encoders import download, encoder_weights
-from .probing import probe, probe_taps
+from .probing import as_segmenter, probe
 from .publish import drop_unused
 from .segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
 
@@ -65,16 +65,7 @@ def timm(
     square = None if size is None else (size, size)
     probed = probe(net, size=square, trunk="encoder")
     drop_unused(net, probed.image)
-    return Segmenter(
-        net,
-        classes=classes,
-        taps=probe_taps(net, probed, classes),
-        mean=mean,
-        std=std,
-        stride=probed.stride,
-        size=square,
-        encoder="encoder",
-    )
+    return as_segmenter(net, probed, classes, mean=mean, std=std, size=square)
 
 
 class LinearSegmenter(nn.Module):

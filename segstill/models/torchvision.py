@@ -6,10 +6,8 @@ from .adapters import Adapted
 from .arguments import known, positive
 from .encoders import download
 from .pooling import explain_single_images
-from .probing import probe, probe_taps
+from .probing import as_segmenter, probe
 from .segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
-
-# Set here, or of no use.
 
 
 def torchvision(
@@ -61,12 +59,4 @@ def torchvision(
         raise ValueError(f"{model} with {args} cannot be built: {error}; it takes aux_loss") from error
     explain_single_images(net)
     probed = probe(net, trunk="model.backbone")
-    return Segmenter(
-        net,
-        classes=classes,
-        taps=probe_taps(net, probed, classes),
-        mean=mean,
-        std=std,
-        stride=probed.stride,
-        encoder=probed.trunk,
-    )
+    return as_segmenter(net, probed, classes, mean=mean, std=std)

@@ -13,7 +13,7 @@ from torch import nn
 from .adapters import Adapted
 from .arguments import known, positive
 from .pooling import explain_single_images
-from .probing import probe, probe_taps
+from .probing import as_segmenter, probe
 from .publish import drop_unused
 from .segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
 
@@ -83,16 +83,7 @@ def transformers(
         size = (side, side)
         probed = probe(net, size=size, trunk=trunk)
     drop_unused(net, probed.image)
-    return Segmenter(
-        net,
-        classes=classes,
-        taps=probe_taps(net, probed, classes),
-        mean=mean,
-        std=std,
-        stride=probed.stride,
-        size=size,
-        encoder=probed.trunk,
-    )
+    return as_segmenter(net, probed, classes, mean=mean, std=std, size=size)
 
 
 def class_names(model: str = "segformer", **_: Any) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from torch import nn
 from .adapters import Adapted
 from .arguments import positive
 from .pooling import explain_single_images
-from .probing import probe, probe_taps
+from .probing import as_segmenter, probe
 from .segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
 
 
@@ -67,16 +67,7 @@ def user(
     explain_single_images(net)
     square = None if size is None else (size, size)
     probed = probe(net, stride=stride, size=square, trunk=f"model.{encoder}" if encoder else encoder)
-    return Segmenter(
-        net,
-        classes=classes,
-        taps=probe_taps(net, probed, classes),
-        mean=mean,
-        std=std,
-        stride=probed.stride,
-        size=square,
-        encoder=probed.trunk,
-    )
+    return as_segmenter(net, probed, classes, mean=mean, std=std, size=square)
 
 
 def _call(factory: str, classes: int, args: dict[str, Any]) -> nn.Module:
