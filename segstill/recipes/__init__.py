@@ -7,7 +7,7 @@ from .demo import DEMO
 from .family import Family, Make, recipes
 from .methods import METHODS
 from .published import PUBLISHED
-from .voc import VOC_MBV2, VOC_R18
+from .voc import VOC_MBV2, VOC_R18, VOC_SMALL
 
 FAMILIES: dict[str, Family] = {
     "demo": DEMO,
@@ -15,6 +15,7 @@ FAMILIES: dict[str, Family] = {
     "camvid_small": CAMVID_SMALL,
     "voc_r18": VOC_R18,
     "voc_mbv2": VOC_MBV2,
+    "voc_small": VOC_SMALL,
     "cityscapes_r18": CITYSCAPES_R18,
     "cityscapes_mbv2": CITYSCAPES_MBV2,
     "cityscapes_cirkd_r18": CITYSCAPES_CIRKD_R18,

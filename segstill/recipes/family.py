@@ -20,6 +20,8 @@ class Family(NamedTuple):
     """One line on teacher, student and data."""
     flags: str = "--data.root DIR"
     """What the commands need."""
+    given: str = ""
+    """A file of public weights that teaches; without it, the teacher's run does."""
     ours: str = ""
     """What our own runs gave, or why there are none."""
     hours: str = ""
@@ -40,7 +42,7 @@ def recipes(family: Family) -> dict[str, Make]:
 
 def _make(family: Family, recipe: Recipe) -> Make:
     distils = any(term != "cross_entropy" for term in recipe.terms)
-    teacher = f" --teacher runs/{family.teacher.name}" if distils else ""
+    teacher = f" --teacher {family.given or f'runs/{family.teacher.name}'}" if distils else ""
     role = "the teacher" if recipe is family.teacher else "the student alone"
     what = f"the student, by {' + '.join(recipe.terms)}" if distils else role
     published = PUBLISHED.get(recipe.name)

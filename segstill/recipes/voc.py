@@ -6,11 +6,15 @@ with Nesterov momentum, poly schedule, 120 epochs, the head at 10 times the rate
 Their rate 0.007 and weight decay 5e-4 stand beside a loss that is divided by the batch size once more; on a plain mean,
 as here, that is a rate of 0.007 / 6 and a decay of 6 * 5e-4.  They pad masks with background and blur images at random;
 here masks are padded with 255 and there is no blur.
+
+`voc_small_*` is for a CPU and for a part of VOC: images of 257 pixels, the student of `camvid_small_*`, and a DeepLabV3
+on MobileNetV2 with public VOC weights as the teacher, which comes as a plain file of weights.
 """
 
 from dataclasses import replace
 
 from ..recipe import DataSpec, ModelSpec, Recipe
+from .camvid import SMALL as CAMVID_SMALL_STUDENT
 from .family import Family
 
 NOT_RUN = "not run: needs VOC 2012 and a GPU."
@@ -28,6 +32,17 @@ R18 = Recipe(
 MBV2 = replace(R18, name="voc_mbv2_student", student=replace(R18.student, args={"encoder": "mobilenet_v2"}))
 TEACHER = replace(R18, name="voc_teacher", student=replace(R18.student, args={"encoder": "resnet101"}))
 
+TEACHER_MODEL = ModelSpec(name="deeplabv3_mobilenet", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+SMALL = replace(
+    CAMVID_SMALL_STUDENT,
+    name="voc_small_student",
+    data=DataSpec(name="voc", longest_side=257, crop=(193, 257), scale=(0.75, 1.5), workers=1),
+    teacher_model=TEACHER_MODEL,
+    epochs=15,
+    batch_size=8,
+    evaluate_every=5,
+)
+
 VOC_R18 = Family(
     student=R18,
     teacher=TEACHER,
@@ -39,4 +54,12 @@ VOC_MBV2 = VOC_R18._replace(
     student=MBV2,
     about="DeepLabV3+ ResNet-101 into MobileNetV2 on VOC 2012",
     hours="about 1.5 GPU hours at 10 TFLOP/s, estimated from multiply-adds.",
+)
+VOC_SMALL = Family(
+    student=SMALL,
+    teacher=replace(SMALL, name="voc_small_teacher", student=TEACHER_MODEL, teacher_model=None),
+    about="DeepLabV3 MobileNetV2, 2.12 M parameters, into 14 blocks of it, 0.61 M, on a part of VOC, 257 pixels",
+    flags="--data.root DIR --student.weights mobilenet_v2_1.0_imagenet.pth",
+    given="deeplabv3_mnv2_1.0_voc.pth",
+    ours="docs/results.md.",
 )
