@@ -9,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from .checkpoint import load_exactly, read_about, read_weights
-from .data import limit_labels, open_dataset, open_unlabelled
+from .data import Masked, limit_labels, open_dataset, open_masked, open_unlabelled
 from .data.dataset import SegmentationDataset
 from .learner import Learner, Term
 from .losses import LOSSES
@@ -47,9 +47,17 @@ def build_recipe(name: str) -> Recipe:
     return find(RECIPES, name, "recipe")()
 
 
-def build_training_data(spec: DataSpec) -> tuple[SegmentationDataset, SegmentationDataset | None]:
-    """Open the labelled training images, and the unlabelled ones if there are any."""
-    labelled, rest = limit_labels(open_dataset(spec, "train"), spec.labelled)
+def build_training_data(spec: DataSpec, say: Say = print) -> tuple[SegmentationDataset, SegmentationDataset | None]:
+    """Open the labelled training images, and the unlabelled ones if there are any.
+
+    Args:
+        spec: the data; `spec.masks` takes the place of the masks of its own.
+        say: is told how many images have no mask there.
+    """
+    dataset = open_dataset(spec, "train") if spec.masks is None else open_masked(spec)
+    if isinstance(dataset, Masked) and dataset.left_out:
+        say(f"{dataset.left_out} of the training images are left out: {spec.masks} holds no mask of them")
+    labelled, rest = limit_labels(dataset, spec.labelled)
     return labelled, open_unlabelled(spec, rest)
 
 
@@ -93,7 +101,7 @@ def build_learner(
     return Learner(
         student,
         {
-            name: Term(_build_loss(term.loss or name, channels, term.args), term.weight, term.ramp)
+            name: Term(_build_loss(term.loss or name, channels, term.args), term.weight, term.ramp, term.start)
             for name, term in terms.items()
         },
         teacher,

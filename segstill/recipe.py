@@ -22,6 +22,8 @@ class DataSpec:
     """Folder of the data set."""
     classes: tuple[str, ...] = ()
     """Class names in the order of the mask values; only for data sets that do not bring their own."""
+    masks: str | None = None
+    """Folder of PNG masks `<name>.png` to train on in place of the data set's own; images without one are left out."""
     unlabelled: str | None = None
     """Folder of further images without masks; they are used by the distillation terms only."""
     unlabelled_ratio: float = 1.0
@@ -69,6 +71,8 @@ class TermSpec:
     weight: float = 1.0
     ramp: Ramp = "flat"
     """How the weight moves over the run: flat, up from 0 to 1 times the weight, or down from 1 to 0."""
+    start: float = 0.0
+    """Share of the run before which the weight is 0, in [0, 1)."""
     loss: str | None = None
     """A loss of `segstill list`; None means the one that the term is named after."""
     args: dict[str, Value] = field(default_factory=dict)
@@ -129,6 +133,9 @@ class Recipe:
                 )
         if self.clip is not None and self.clip <= 0:
             raise ValueError(f"clip is {self.clip}, expected a gradient norm above 0: leave it out, or pass --clip 1.0")
+        for name, term in self.terms.items():
+            if not 0 <= term.start < 1:
+                raise ValueError(f"the term {name!r} starts at {term.start}, expected a share of the run in [0, 1)")
         if not self.terms:
             raise ValueError("there are no terms, expected at least one loss, such as cross_entropy")
 
@@ -149,6 +156,11 @@ def from_json(text: str) -> Recipe:
     except json.JSONDecodeError as error:
         raise ValueError(f"a recipe must be JSON: {error}") from error
     return _build(Recipe, data, "recipe")
+
+
+def read_data_spec(fields: dict[str, Any]) -> DataSpec:
+    """Turn what JSON gave for a DataSpec back into one; raises ValueError as `from_json` does."""
+    return _build(DataSpec, fields, "data")
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

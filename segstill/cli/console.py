@@ -6,9 +6,13 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from ..recipe import DataSpec, ModelSpec, Recipe
+
 out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 150)
 err = Console(stderr=True, soft_wrap=True)
 SETTINGS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
+NOTHING = Recipe(name="", data=DataSpec(name=""), student=ModelSpec(name=""))
+"""Takes the arguments of a data set where there is no recipe yet."""
 DataRoot = Annotated[str | None, tyro.conf.arg(name="data.root")]
 
 

@@ -16,10 +16,10 @@ from ..losses import LOSSES
 from ..models import MODELS
 from ..probe import build_to_look_at, list_taps, propose_pairs, recipe_to_look_at
 from ..progress import counting
-from ..recipe import DataSpec, ModelSpec, Recipe, TermSpec, to_json
+from ..recipe import ModelSpec, Recipe, TermSpec, to_json
 from ..recipes import FAMILIES, METHODS, RECIPES
 from ..tables import features, pairs
-from .console import DataRoot, err, out, parse
+from .console import NOTHING, DataRoot, err, out, parse
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,13 @@ class CheckOptions:
     """Class names in the order of the mask values, for the data set `folder`."""
     data_unlabelled: Annotated[str | None, tyro.conf.arg(name="data.unlabelled")] = None
     """Folder of further images without masks."""
+    tags: bool = False
+    """Check image-level tags in place of masks, for weak supervision; no mask is opened."""
 
 
 def run_check(args: list[str]) -> int:
     """DATA: read every file of a data set and name every problem"""
-    given, args = take_arguments(Recipe(name="", data=DataSpec(name=""), student=ModelSpec(name="")), args)
+    given, args = take_arguments(NOTHING, args)
     options = parse(CheckOptions, args, "check")
     name, root = options.data, options.data_root
     if name not in DATASETS:
@@ -129,7 +131,7 @@ def run_check(args: list[str]) -> int:
         given.data, name=name, root=root, classes=options.data_classes, unlabelled=options.data_unlabelled
     )
     with counting(err, "images read") as progress:
-        examination = examine(spec, progress)
+        examination = examine(spec, progress, tags=options.tags)
     for problem in examination.problems:
         colour = "red" if problem.severity == "error" else "yellow"
         out.print(

@@ -14,19 +14,25 @@ from .check import Examination, Problem, check, examine
 from .cityscapes import cityscapes, cityscapes_files
 from .coco import coco, coco_files
 from .dataset import SegmentationDataset
-from .files import SPLITS, Pairs
+from .evaluation import evaluation_loader, tag_loader
+from .files import SPLITS, Pairs, sound
 from .folder import Images, folder, folder_files
-from .loader import evaluation_loader, training_loader
-from .parts import Joined, limit_labels
-from .scenes import scenes
-from .voc import voc, voc_files
+from .folder_tags import folder_tagged
+from .loader import training_loader
+from .msrc21 import msrc21, msrc21_files, msrc21_tagged
+from .parts import Joined, Masked, limit_labels
+from .scenes import scenes, scenes_tagged
+from .tags import Tagged
+from .voc import voc, voc_files, voc_tagged
 
 __all__ = [
     "DATASETS",
     "LISTED",
     "SPLITS",
+    "TAGGED",
     "Examination",
     "Images",
+    "Masked",
     "Problem",
     "SegmentationDataset",
     "ade20k",
@@ -39,10 +45,14 @@ __all__ = [
     "examine",
     "folder",
     "limit_labels",
+    "msrc21",
     "open_dataset",
+    "open_masked",
+    "open_tagged",
     "open_unlabelled",
     "recognise",
     "scenes",
+    "tag_loader",
     "training_loader",
     "validate",
     "voc",
@@ -54,6 +64,7 @@ DATASETS: dict[str, Callable[..., SegmentationDataset]] = {
     "cityscapes": cityscapes,
     "coco": coco,
     "folder": folder,
+    "msrc21": msrc21,
     "scenes": scenes,
     "voc": voc,
 }
@@ -63,9 +74,17 @@ LISTED: dict[str, Callable[..., Pairs]] = {
     "cityscapes": cityscapes_files,
     "coco": coco_files,
     "folder": folder_files,
+    "msrc21": msrc21_files,
     "voc": voc_files,
 }
 """Those that are read from files, opened without complaint: `check` tells what is wrong with them."""
+TAGGED: dict[str, Callable[..., SegmentationDataset]] = {
+    "folder": folder_tagged,
+    "msrc21": msrc21_tagged,
+    "scenes": scenes_tagged,
+    "voc": voc_tagged,
+}
+"""Those with image-level labels, opened for these, without complaint."""
 
 
 def open_dataset(spec: DataSpec, split: str) -> SegmentationDataset:
@@ -83,6 +102,49 @@ def open_dataset(spec: DataSpec, split: str) -> SegmentationDataset:
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r}: choose one of {list(SPLITS)}")
     return DATASETS[spec.name](split=split, **arguments)
+
+
+def open_tagged(spec: DataSpec, split: str, *, complain: bool = True) -> SegmentationDataset:
+    """Open the images and the image-level labels of one split; no mask is opened, so there may be none.
+
+    Args:
+        spec: as for `open_dataset`.
+        split: train, val or test.
+        complain: False leaves what is wrong with the list to `check`.
+
+    Returns:
+        Samples (image, None), whose `tags` has an item for every class but the first, the background.
+
+    Raises:
+        FileNotFoundError: the root, a file of the split or its tags are missing.
+        ValueError: as `open_dataset`, a data set without tags, a tag that is no class, or classes without background.
+    """
+    arguments = validate(spec)
+    if spec.name not in TAGGED:
+        raise ValueError(f"data set {spec.name!r} has no tags, expected one of {sorted(TAGGED)}: train on its masks")
+    if split not in SPLITS:
+        raise ValueError(f"there is no split {split!r}: choose one of {list(SPLITS)}")
+    dataset = TAGGED[spec.name](split=split, **arguments)
+    return sound(dataset) if complain and isinstance(dataset, Tagged) else dataset
+
+
+def open_masked(spec: DataSpec) -> Masked:
+    """Open the training images that have a mask in the folder `spec.masks`, which takes the place of their own.
+
+    The images are those that have tags, masks of their own or not, where the data set has tags; else those with masks.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or as `open_dataset`.
+        ValueError: `spec.masks` is None, the folder holds no mask of any image, or as `open_dataset`.
+    """
+    if spec.masks is None:
+        raise ValueError("there is no folder of masks: pass --data.masks DIR")
+    images = open_tagged(spec, "train", complain=False) if spec.name in TAGGED else None
+    if images is None or (isinstance(images, Tagged) and images.listing.absent):
+        images = open_dataset(spec, "train")
+    elif isinstance(images, Tagged):
+        sound(images)
+    return Masked(images, Path(spec.masks))
 
 
 def open_unlabelled(spec: DataSpec, rest: SegmentationDataset | None = None) -> SegmentationDataset | None:

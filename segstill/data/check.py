@@ -14,7 +14,7 @@ from torch import Tensor
 from ..batch import IGNORE
 from ..recipe import DataSpec
 from .dataset import SegmentationDataset
-from .files import SPLITS, Pairs, Problem, image_files
+from .files import SPLITS, Files, Pairs, Problem, image_files
 from .pictures import FileError, read_image, same_size
 
 UNLABELLED = "unlabelled"
@@ -33,23 +33,45 @@ class Summary:
     unlabelled_pixels: float
     """Share of all pixels that have no label (255)."""
 
+    def told(self, split: str) -> list[str]:
+        """Tell the numbers, and the classes in a second line."""
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in self.frequencies.items())
+        return [
+            f"{split}: {self.images} images, {self.unlabelled_pixels:.1%} of the pixels without label",
+            f"  {shares}",
+        ]
+
+
+@dataclass(frozen=True)
+class TagSummary:
+    """What one split holds where the labels are tags."""
+
+    images: int
+    """Readable images with tags."""
+    counts: dict[str, int]
+    """Images per class; those of the background show none of the others."""
+
+    def told(self, split: str) -> list[str]:
+        """Tell the numbers, and the classes in a second line."""
+        first, *others = self.counts
+        mean = sum(self.counts[name] for name in others) / self.images
+        only = f", {self.counts[first]} of them {first} alone" if self.counts[first] else ""
+        counts = ", ".join(f"{name} {self.counts[name]}" for name in others)
+        return [f"{split}: {self.images} images with tags{only}, {mean:.2f} classes per image", f"  {counts}"]
+
 
 @dataclass(frozen=True)
 class Examination:
     """What reading a whole data set shows."""
 
     problems: list[Problem] = field(default_factory=list)
-    splits: dict[str, Summary] = field(default_factory=dict)
+    splits: dict[str, Summary | TagSummary] = field(default_factory=dict)
     unlabelled_images: int = 0
     """Readable images in the folder of images without masks."""
 
     def __str__(self) -> str:
         """Tell the numbers, a line per split and its classes; the problems speak for themselves."""
-        lines = []
-        for split, summary in self.splits.items():
-            shares = ", ".join(f"{name} {share:.1%}" for name, share in summary.frequencies.items())
-            without = f"{summary.unlabelled_pixels:.1%} of the pixels without label"
-            lines += [f"{split}: {summary.images} images, {without}", f"  {shares}"]
+        lines = [line for split, summary in self.splits.items() for line in summary.told(split)]
         if self.unlabelled_images:
             lines.append(f"unlabelled: {self.unlabelled_images} images")
         errors = sum(problem.severity == "error" for problem in self.problems)
@@ -63,32 +85,31 @@ class _Reading:
     file: Path
     problems: tuple[Problem, ...] = ()
     counts: Tensor | None = None
-    """(256,) pixels per mask value, where image and mask are fine."""
+    """(256,) pixels per mask value, or images per class, where image and label are fine."""
     digest: bytes = b""
     """Of the image file; files with the same one are the same picture."""
 
 
-def check(spec: DataSpec, progress: Progress | None = None) -> list[Problem]:
+def check(spec: DataSpec, progress: Progress | None = None, *, tags: bool = False) -> list[Problem]:
     """Read every file of a data set and name every problem; an empty list means that all is well.
+
+    See `examine` for the arguments.
 
     Raises:
         ValueError: the spec itself cannot be right: no root, no classes, an argument that does not exist.
     """
-    return examine(spec, progress).problems
+    return examine(spec, progress, tags=tags).problems
 
 
-def examine(spec: DataSpec, progress: Progress | None = None) -> Examination:
+def examine(spec: DataSpec, progress: Progress | None = None, *, tags: bool = False) -> Examination:
     """Do what `check` does, and count images and classes on the way.
 
     Args:
         spec: the data set; the folder of unlabelled images is read too.
         progress: called now and then, from this thread.
+        tags: look at the image-level labels in place of the masks, and open no mask.
     """
-    from . import LISTED, open_dataset, validate  # here, because the tables of data sets stand above this module
-
-    arguments = validate(spec)
-    make = LISTED.get(spec.name)
-    datasets = {split: make(split=split, **arguments) if make else open_dataset(spec, split) for split in SPLITS}
+    datasets = {split: _open(spec, split, tags=tags) for split in SPLITS}
     problems: list[Problem] = []
     sources: dict[str, Path] = {}
     deliberate: set[tuple[str, str]] = set()
@@ -96,7 +117,7 @@ def examine(spec: DataSpec, progress: Progress | None = None) -> Examination:
     for split, dataset in datasets.items():
         sources[split] = Path(spec.name)
         read = _draw
-        if isinstance(dataset, Pairs):
+        if isinstance(dataset, Files):
             sources[split], read = dataset.listing.source, _read
             deliberate |= {(split, other) for other in dataset.listing.includes}
             if not (dataset.listing.absent and split == "test"):  # nobody needs it for training
@@ -125,24 +146,34 @@ def examine(spec: DataSpec, progress: Progress | None = None) -> Examination:
     summaries = {}
     for split in SPLITS:
         if images[split]:
-            summaries[split] = _summary(images[split], pixels[split], classes)
-            problems += _never_seen(sources[split], split, pixels[split], classes)
+            summary = _tag_summary if tags else _summary
+            summaries[split] = summary(images[split], pixels[split], classes)
+            problems += _never_seen(sources[split], split, pixels[split], classes, first=int(tags))
     once = list(dict.fromkeys(problems))  # splits that share a folder see the same problems
     return Examination(once, summaries, images[UNLABELLED])
 
 
-def _read(dataset: Pairs, index: int) -> _Reading:
-    """Read one sample fully; image and mask are judged apart, so that both may be wrong."""
-    image_path, mask_path = dataset.listing.pairs[index]
+def _open(spec: DataSpec, split: str, *, tags: bool) -> SegmentationDataset:
+    from . import LISTED, open_dataset, open_tagged, validate  # the tables of data sets stand above this module
+
+    if tags:
+        return open_tagged(spec, split, complain=False)
+    arguments = validate(spec)
+    return LISTED[spec.name](split=split, **arguments) if spec.name in LISTED else open_dataset(spec, split)
+
+
+def _read(dataset: Files, index: int) -> _Reading:
+    """Read one sample fully; image and label are judged apart, so that both may be wrong."""
+    image_path, label_path = dataset.listing.pairs[index]
     image, image_problems = _attempt(image_path, lambda: dataset.image(index))
-    mask, mask_problems = _attempt(mask_path, lambda: dataset.mask(index))
-    problems = image_problems + mask_problems
-    if image is not None and mask is not None:
+    label, label_problems = _attempt(label_path, lambda: _label(dataset, index))
+    problems = image_problems + label_problems
+    if image is not None and label is not None and isinstance(dataset, Pairs):
         try:
-            same_size(image_path, image, mask_path, mask)
+            same_size(image_path, image, label_path, label)
         except FileError as error:
             problems.append(Problem("error", *error.args))
-    counts = _counts(mask) if mask is not None and not problems else None
+    counts = _counts(label) if label is not None and not problems else None
     return _Reading(image_path, tuple(problems), counts, _digest(image_path, image))
 
 
@@ -152,8 +183,16 @@ def _read_unlabelled(path: Path) -> _Reading:
 
 
 def _draw(dataset: SegmentationDataset, index: int) -> _Reading:
-    mask = dataset[index][1]
-    return _Reading(Path(dataset.name(index)), counts=_counts(mask) if mask is not None else None)
+    return _Reading(Path(dataset.name(index)), counts=_counts(_label(dataset, index)))
+
+
+def _label(dataset: SegmentationDataset, index: int) -> Tensor:
+    """Return the tags, else the mask."""
+    label = dataset.mask(index) if isinstance(dataset, Pairs) else dataset.tags(index)
+    if label is None:
+        label = dataset[index][1]
+    assert label is not None  # only folders of unlabelled images have neither
+    return label
 
 
 def _attempt(file: Path, read: Callable[[], Tensor]) -> tuple[Tensor | None, list[Problem]]:
@@ -170,8 +209,11 @@ def _digest(path: Path, image: Tensor | None) -> bytes:
     return b"" if image is None else hashlib.blake2b(path.read_bytes()).digest()
 
 
-def _counts(mask: Tensor) -> Tensor:
-    return torch.bincount(mask.flatten().long(), minlength=256)
+def _counts(label: Tensor) -> Tensor:
+    """Count pixels per value of a mask, or one image per class of tags: the background where there is no other."""
+    if label.is_floating_point():
+        label = label.nonzero() + 1 if label.any() else torch.zeros(1)
+    return torch.bincount(label.flatten().long(), minlength=256)
 
 
 def _summary(images: int, pixels: Tensor, classes: tuple[str, ...]) -> Summary:
@@ -181,9 +223,13 @@ def _summary(images: int, pixels: Tensor, classes: tuple[str, ...]) -> Summary:
     return Summary(images, dict(zip(classes, shares, strict=True)), ignored)
 
 
-def _never_seen(source: Path, split: str, pixels: Tensor, classes: tuple[str, ...]) -> Iterator[Problem]:
+def _tag_summary(images: int, counts: Tensor, classes: tuple[str, ...]) -> TagSummary:
+    return TagSummary(images, dict(zip(classes, counts[: len(classes)].tolist(), strict=True)))
+
+
+def _never_seen(source: Path, split: str, counts: Tensor, classes: tuple[str, ...], *, first: int) -> Iterator[Problem]:
     for label, name in enumerate(classes):
-        if not pixels[label]:
+        if label >= first and not counts[label]:
             effect = "it cannot be learnt" if split == "train" else "it has no score there"
             given = f"class {label} ({name}) never occurs in the {split} split, so {effect}"
             yield Problem("warning", source, given, "add images that show it, or leave the class out")

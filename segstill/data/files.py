@@ -1,12 +1,12 @@
-"""Data sets of files: which image goes with which mask, and what is wrong with that."""
+"""Data sets of files: which image goes with which mask or tags, and what is wrong with that."""
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MASK_SUFFIX = ".png"
 ONE_BY_ONE = 20
-"""More missing files of one folder than this become one problem: the folder was not extracted completely."""
+"""More problems of one kind than this become one: the folder was not extracted completely, or the table is another."""
 
 MaskReader = Callable[[Path, Path], Tensor]
 """Reads the mask (H, W) uint8 of a sample, given the file of the mask and that of the image; raises FileError."""
@@ -45,23 +45,62 @@ class Listing:
     source: Path
     """The folder or the list that names the files."""
     pairs: tuple[tuple[Path, Path], ...] = ()
-    """Image and mask; only those of which both exist."""
+    """Image and the file that labels it, a mask or that of the tags; only those of which both exist."""
     problems: tuple[Problem, ...] = ()
     absent: bool = False
-    """Whether there is no such split at all."""
+    """Whether there is no such split at all, or none with labels of this kind."""
     includes: tuple[str, ...] = ()
     """Other splits whose images this one holds on purpose."""
 
 
-class Pairs(SegmentationDataset):
-    """Image files with mask files, as listed; `sound` tells whether the list is right.
+class Files(SegmentationDataset):
+    """Image files with something that labels them, as listed; `sound` tells whether the list is right.
+
+    Args:
+        listing: the files.
+        classes: names.
+        palette: a colour per class.
+        upright: turn images as their EXIF tag says; False where the masks follow the pixels as they are stored.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        classes: tuple[str, ...],
+        palette: tuple[tuple[int, int, int], ...],
+        *,
+        upright: bool = False,
+    ):
+        self.listing = listing
+        self.classes = classes
+        self.palette = palette
+        self._upright = upright
+
+    def __len__(self) -> int:
+        return len(self.listing.pairs)
+
+    def image(self, index: int) -> Tensor:
+        """Read the image (3, H, W) uint8."""
+        return read_image(self.listing.pairs[index][0], upright=self._upright)
+
+    def name(self, index: int) -> str:
+        """Return the file name without suffix."""
+        return self.listing.pairs[index][0].stem
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the files that the sample is read from."""
+        return self.listing.pairs[index]
+
+
+class Pairs(Files):
+    """Image files with mask files.
 
     Args:
         listing: the files.
         classes: names.
         palette: a colour per class.
         read_mask: reads a mask.
-        upright: turn images as their EXIF tag says; False where the masks follow the pixels as they are stored.
+        upright: as for `Files`.
     """
 
     def __init__(
@@ -73,14 +112,8 @@ class Pairs(SegmentationDataset):
         *,
         upright: bool = False,
     ):
-        self.listing = listing
-        self.classes = classes
-        self.palette = palette
+        super().__init__(listing, classes, palette, upright=upright)
         self._read_mask = read_mask
-        self._upright = upright
-
-    def __len__(self) -> int:
-        return len(self.listing.pairs)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor | None]:
         image, mask = self.image(index), self.mask(index)
@@ -88,37 +121,42 @@ class Pairs(SegmentationDataset):
         same_size(image_path, image, mask_path, mask)
         return image, mask
 
-    def image(self, index: int) -> Tensor:
-        """Read the image (3, H, W) uint8."""
-        return read_image(self.listing.pairs[index][0], upright=self._upright)
-
     def mask(self, index: int) -> Tensor:
         """Read the mask (H, W) uint8."""
         image_path, mask_path = self.listing.pairs[index]
         return self._read_mask(mask_path, image_path)
 
-    def name(self, index: int) -> str:
-        """Return the file name without suffix."""
-        return self.listing.pairs[index][0].stem
 
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Return the files that the sample is read from."""
-        return self.listing.pairs[index]
+AnyFiles = TypeVar("AnyFiles", bound=Files)
 
 
-def sound(dataset: Pairs) -> Pairs:
+def sound(dataset: AnyFiles) -> AnyFiles:
     """Return the data set, unless something is wrong with its list.
 
     Raises:
         FileNotFoundError: a file or folder is missing.
         ValueError: anything else.
     """
-    errors = [problem for problem in dataset.listing.problems if problem.severity == "error"]
+    refuse(dataset.listing.problems)
+    return dataset
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise the first error among the problems, if there is one; see `sound` for its kind."""
+    errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         kind = ValueError if errors[0].file.exists() else FileNotFoundError
         more = f" (and {len(errors) - 1} more: `segstill check` lists them all)" if len(errors) > 1 else ""
         raise kind(f"{errors[0]}{more}")
-    return dataset
+
+
+def summed(problems: Sequence[Problem], file: Path) -> list[Problem]:
+    """Return problems of one kind, or one problem about `file` in their stead where they are many."""
+    if len(problems) <= ONE_BY_ONE:
+        return list(problems)
+    first = problems[0]
+    given = f"has {len(problems)} problems of one kind, the first: {first.file.name} {first.given}"
+    return [Problem(first.severity, file, given, first.remedy)]
 
 
 def png_masks(classes: tuple[str, ...], meaning: Mapping[int, int] | None = None) -> MaskReader:

@@ -1,23 +1,21 @@
-"""Loaders whose batches depend on the seed and the step only, not on workers, processes or where a run was resumed.
+"""Training batches that depend on the seed and the step only, not on workers, processes or where a run was resumed.
 
-Give these loaders to the loop as they are: they already hold one process's share of each batch, so nothing (such as
-`accelerate.prepare`) may divide them again.
+Give the loader to the loop as it is: it already holds one process's share of each batch, so nothing (such as
+`accelerate.prepare`) may divide it again.
 """
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypedDict
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..batch import IGNORE, Batch
 from ..recipe import DataSpec
 from .dataset import SegmentationDataset
-from .transforms import Augment, augmentation, check_sides, shrink
+from .transforms import Augment, augmentation
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,8 @@ class Samples(Dataset[Batch]):
     def __getitem__(self, draw: Draw) -> Batch:
         dataset = self._labelled if draw.labelled or self._unlabelled is None else self._unlabelled
         image, mask = dataset[draw.index]
-        if draw.labelled and mask is None:
+        tags = dataset.tags(draw.index) if draw.labelled else None
+        if draw.labelled and mask is None and tags is None:
             raise ValueError(f"image {dataset.name(draw.index)!r} has no mask: give it one, or pass it as unlabelled")
         if mask is None or not draw.labelled:
             mask = torch.zeros(image.shape[1:], dtype=torch.uint8)  # becomes 255 only where the crop is padded
@@ -95,37 +94,11 @@ class Samples(Dataset[Batch]):
             torch.default_generator.manual_seed(draw.seed)  # torch.manual_seed would reseed the GPU too
             image, mask = self._augment(image, mask)
         valid = mask != IGNORE
+        if tags is not None:  # and no mask: a loss that needs one shall not find one without a label
+            return {"image": image.contiguous(), "valid": valid, "tags": tags}
         if not draw.labelled:
             mask = torch.full_like(mask, IGNORE)
         return {"image": image.contiguous(), "mask": mask, "valid": valid}
-
-
-class EvaluationSample(TypedDict):
-    """One image to predict and the mask to compare with."""
-
-    image: Tensor
-    """(1, 3, h, w) uint8."""
-    mask: Tensor
-    """(1, H, W) uint8 at the label's full size."""
-    index: int
-    """Its number in the data set."""
-
-
-class Evaluated(Dataset[EvaluationSample]):
-    """Samples for evaluation."""
-
-    def __init__(self, dataset: SegmentationDataset, longest_side: int | None, short_side: int | None):
-        self._dataset = dataset
-        self._sides = longest_side, short_side
-
-    def __getitem__(self, index: int) -> EvaluationSample:
-        image, mask = self._dataset[index]
-        if mask is None:
-            raise ValueError(
-                f"image {self._dataset.name(index)!r} has no mask to compare with: choose a labelled split"
-            )
-        image = shrink(image, *self._sides).contiguous()
-        return {"image": image[None], "mask": mask[None], "index": index}
 
 
 def training_loader(
@@ -142,6 +115,8 @@ def training_loader(
 ) -> DataLoader[Batch]:
     """Load augmented batches: image uint8 (N, 3, h, w), mask uint8 (N, h, w), valid bool (N, h, w).
 
+    Of images with tags there is no mask, but tags float (N, K), and all pixels are valid but the padding.
+
     Everything stays in bytes on its way through worker processes, pinned memory and to the device; networks and losses
     turn it into the numbers that they need.
 
@@ -149,8 +124,8 @@ def training_loader(
     255 and which are valid wherever they are not padding.
 
     Args:
-        labelled: images with masks.
-        unlabelled: further images, whose masks are not used; None for none.
+        labelled: images with masks, or with tags.
+        unlabelled: further images, whose masks are not used; None for none, as it must be beside tags.
         spec: augmentation, ratio and number of workers.
         batch_size: labelled images per step, over all processes.
         steps: steps of the whole run; the loader ends after step `steps - 1`.
@@ -163,7 +138,7 @@ def training_loader(
         ValueError: a number is out of range, a data set is empty, or the processes cannot share a batch evenly.
     """
     if not len(labelled):
-        raise ValueError("there are no labelled training images: add images with masks")
+        raise ValueError("there are no labelled training images: add images with masks, or with tags")
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: pass 1 or more")
     if spec.unlabelled_ratio < 0:
@@ -176,6 +151,8 @@ def training_loader(
             f"{spec.unlabelled_ratio} unlabelled images per labelled one are none in a batch of {batch_size}:"
             " raise --data.unlabelled-ratio or --batch-size"
         )
+    if unlabelled_size and labelled.tags(0) is not None:
+        raise ValueError("images with tags and images without any share no batch: leave out --data.unlabelled")
     for size, what in ((batch_size, "labelled"), (unlabelled_size, "unlabelled")):
         if size % world_size:
             raise ValueError(
@@ -204,41 +181,6 @@ def training_loader(
     )
 
 
-def evaluation_loader(
-    dataset: SegmentationDataset,
-    *,
-    longest_side: int | None = None,
-    short_side: int | None = None,
-    workers: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-) -> DataLoader[EvaluationSample]:
-    """Load one `EvaluationSample` at a time.
-
-    Args:
-        dataset: images with masks.
-        longest_side: larger images are shrunk to it; the masks are not.
-        short_side: or all images are resized to it.
-        workers: processes that read images.
-        rank: number of this process.
-        world_size: number of processes; each gets every `world_size`-th image, so none is missing or counted twice.
-
-    Raises:
-        ValueError: a side is below 1, or both are given.
-    """
-    check_sides(longest_side, short_side)
-    return DataLoader(
-        Evaluated(dataset, longest_side, short_side),
-        batch_size=None,
-        sampler=range(rank, len(dataset), world_size),
-        collate_fn=_as_is,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),
-    )
-
-
 @lru_cache(maxsize=4)
 def _order(total: int, seed: int) -> list[int]:
     """A random order of `total` samples; kept, because the draws of one pass ask for the same one."""
@@ -249,7 +191,3 @@ def _mix(*parts: int | str) -> int:
     """Turn numbers and words into a seed; similar ones give unrelated seeds, equal ones the same on every machine."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-def _as_is(sample: Any) -> Any:
-    return sample

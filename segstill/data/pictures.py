@@ -1,5 +1,6 @@
 """Reads images and masks from files, and says which file is wrong and what to do about it."""
 
+import io
 import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -109,7 +110,7 @@ def to_ids(
         expected = f"0 to {len(classes) - 1}" if meaning is None else _ranges(meaning)
         raise FileError(
             path,
-            f"holds the value {found}, expected {expected} for the {len(classes)} classes {_shortened(classes)}"
+            f"holds the value {found}, expected {expected} for the {len(classes)} classes {shortened(classes)}"
             + (f", or {IGNORE} for no label" if meaning is None else ""),
             "correct the mask or the list of classes; `segstill check` lists every such file",
         )
@@ -161,6 +162,17 @@ def _ranges(values: Iterable[int]) -> str:
     return ", ".join(" to ".join(map(str, part)) for part in parts)
 
 
-def _shortened(classes: Sequence[str]) -> str:
+def shortened(classes: Sequence[str]) -> str:
+    """Return the names in brackets, the first 11 and the last of many."""
     names = list(classes) if len(classes) <= 12 else [*classes[:11], "...", classes[-1]]
     return f"({', '.join(names)})"
+
+
+def png(mask: Tensor, palette: Sequence[tuple[int, int, int]]) -> bytes:
+    """Return a mask (H, W) uint8 as a palette PNG: its values are the class ids, white is 255, no label."""
+    picture = Image.fromarray(mask.numpy(), mode="P")
+    colours = [*palette, *[(0, 0, 0)] * (IGNORE - len(palette)), (255, 255, 255)]
+    picture.putpalette([value for colour in colours for value in colour])
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
+    return content.getvalue()

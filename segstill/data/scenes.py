@@ -6,9 +6,9 @@ ground even holds shadows of shapes that are not there.  That rewards capacity a
 """
 
 import math
-from collections.abc import Callable
 from colorsys import hsv_to_rgb
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +17,7 @@ from torch import Tensor
 
 from .dataset import SegmentationDataset
 from .files import SPLITS
-
-Array = NDArray[np.floating]
-Rng = np.random.Generator
-Distance = Callable[[Rng, Array, Array, float], Array]
-"""Signed distance in pixels to an outline, negative inside, from centred coordinates and a radius."""
+from .shapes import SHAPES, Array, Distance, Rng, pole
 
 PALETTE = (
     (38, 38, 48),
@@ -44,7 +40,14 @@ TEXTURES = (0, 3, 0, 1, 2, 0, 4, 1)
 """The usual texture of each class: gradient, stripes, checks, dots or clouds."""
 
 
-def scenes(split: str, *, count: int = 512, size: tuple[int, int] = (96, 128), seed: int = 0) -> SegmentationDataset:
+def scenes(
+    split: str,
+    *,
+    count: int = 512,
+    size: tuple[int, int] = (96, 128),
+    seed: int = 0,
+    kinds: tuple[int, int] | None = None,
+) -> "Scenes":
     """Draw scenes of seven shapes on a background.
 
     Args:
@@ -52,6 +55,8 @@ def scenes(split: str, *, count: int = 512, size: tuple[int, int] = (96, 128), s
         count: scenes for training, 1 or more; val and test have a quarter as many.
         size: height and width in pixels, 32 or more; the shapes grow with it.
         seed: another seed gives other scenes, 0 or more.
+        kinds: fewest and most kinds of shapes in a scene, 1 to 7, of which two shapes more are drawn.  None draws 4 to
+            7 kinds, and two shapes more of any kind: so many that tags tell little.
 
     Raises:
         ValueError: an argument is out of range.
@@ -64,7 +69,14 @@ def scenes(split: str, *, count: int = 512, size: tuple[int, int] = (96, 128), s
         raise ValueError(f"size is {size}: pass a height and a width of at least 32 pixels")
     if seed < 0:
         raise ValueError(f"seed is {seed}: pass 0 or more")
-    return Scenes(split, count if split == "train" else max(1, count // 4), (size[0], size[1]), seed)
+    if kinds is not None and not 1 <= kinds[0] <= kinds[1] <= len(SHAPES):
+        raise ValueError(f"kinds is {kinds}: pass the fewest and the most, from 1 to {len(SHAPES)}")
+    return Scenes(split, count if split == "train" else max(1, count // 4), (size[0], size[1]), seed, kinds)
+
+
+def scenes_tagged(split: str, **arguments: Any) -> SegmentationDataset:
+    """Draw the scenes of `scenes` with tags in place of masks: the kinds of which a pixel can be seen."""
+    return TaggedScenes(scenes(split, **arguments))
 
 
 class Scenes(SegmentationDataset):
@@ -72,20 +84,22 @@ class Scenes(SegmentationDataset):
 
     palette = PALETTE
 
-    def __init__(self, split: str, count: int, size: tuple[int, int], seed: int):
+    def __init__(self, split: str, count: int, size: tuple[int, int], seed: int, kinds: tuple[int, int] | None):
         self.classes = ("background", *SHAPES)
         self._split = split
         self._count = count
         self._size = size
         self._seed = seed
+        self._kinds = kinds
 
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor | None]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         if not 0 <= index < self._count:
             raise IndexError(f"scene {index} of {self._count}")
-        image, mask = draw_scene(np.random.default_rng((self._seed, SPLITS.index(self._split), index)), *self._size)
+        rng = np.random.default_rng((self._seed, SPLITS.index(self._split), index))
+        image, mask = draw_scene(rng, *self._size, self._kinds)
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
     def name(self, index: int) -> str:
@@ -93,8 +107,38 @@ class Scenes(SegmentationDataset):
         return f"{self._split}-{index:04d}"
 
 
-def draw_scene(rng: Rng, height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw one scene.
+class TaggedScenes(SegmentationDataset):
+    """Drawn scenes with tags; `scenes_tagged` makes them."""
+
+    def __init__(self, drawn: Scenes):
+        self.classes = drawn.classes
+        self.palette = drawn.palette
+        self._drawn = drawn
+        self._tags: dict[int, Tensor] = {}  # kept, because to see a scene's tags it must be drawn
+
+    def __len__(self) -> int:
+        return len(self._drawn)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor | None]:
+        image, mask = self._drawn[index]
+        self._tags[index] = torch.isin(torch.arange(1, len(self.classes)), mask).float()
+        return image, None
+
+    def tags(self, index: int) -> Tensor:
+        """Return the kinds of which a pixel can be seen, (7,) float in {0, 1}."""
+        if index not in self._tags:
+            self[index]
+        return self._tags[index]
+
+    def name(self, index: int) -> str:
+        """Return split and number."""
+        return self._drawn.name(index)
+
+
+def draw_scene(
+    rng: Rng, height: int, width: int, kinds: tuple[int, int] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw one scene; see `scenes` for `kinds`.
 
     Returns:
         Image (height, width, 3) and mask (height, width), both uint8.
@@ -110,7 +154,11 @@ def draw_scene(rng: Rng, height: int, width: int) -> tuple[NDArray[np.uint8], ND
     shapes = list(SHAPES.values())
     for _ in range(rng.integers(0, 3)):
         _place(rng, picture, None, 0, shapes[rng.integers(len(shapes))], clouds, light, unit)
-    for kind in rng.permutation(len(shapes)).tolist()[: rng.integers(4, 8)] + rng.integers(0, len(shapes), 2).tolist():
+    order = rng.permutation(len(shapes))
+    fewest, most = kinds or (4, len(shapes))
+    chosen = order[: rng.integers(fewest, most + 1)]
+    more = rng.integers(0, len(shapes), 2)
+    for kind in [*chosen.tolist(), *(chosen[more % len(chosen)] if kinds else more).tolist()]:
         _place(rng, picture, mask, kind + 1, shapes[kind], clouds, light, unit)
     picture *= (0.75 + 0.4 * _clouds(rng, height, width, 60 * unit))[..., None]
     picture += np.float32(rng.uniform(0.01, 0.035)) * rng.standard_normal(picture.shape, np.float32)
@@ -130,7 +178,7 @@ def _place(
     """Draw one shape over the picture and the mask; without a mask only its shadow falls on the picture."""
     height, width = picture.shape[:2]
     radius = unit * math.exp(rng.uniform(math.log(11), math.log(28)))
-    reach = math.ceil((2.2 if shape is _pole else 1.3) * radius + 4 * unit)
+    reach = math.ceil((2.2 if shape is pole else 1.3) * radius + 4 * unit)
     y, x = rng.uniform(0, height), rng.uniform(0, width)
     top, bottom = max(0, int(y) - reach), min(height, int(y) + reach)
     left, right = max(0, int(x) - reach), min(width, int(x) + reach)
@@ -217,56 +265,3 @@ def _turned(rng: Rng, rows: Array, columns: Array) -> tuple[Array, Array]:
     angle = rng.uniform(0, 2 * math.pi)
     sine, cosine = np.float32(math.sin(angle)), np.float32(math.cos(angle))
     return cosine * rows - sine * columns, sine * rows + cosine * columns
-
-
-def _disc(rng: Rng, up: Array, along: Array, radius: float) -> Array:
-    return np.hypot(up, along * rng.uniform(1, 1.25)) - 0.9 * radius
-
-
-def _ring(rng: Rng, up: Array, along: Array, radius: float) -> Array:
-    thickness = radius * rng.uniform(0.16, 0.28)
-    return np.abs(np.hypot(up, along * rng.uniform(1, 1.25)) - (radius - thickness)) - thickness
-
-
-def _box(rng: Rng, up: Array, along: Array, radius: float) -> Array:
-    return np.maximum(np.abs(up) - 0.8 * radius, np.abs(along) - radius * rng.uniform(0.45, 0.8))
-
-
-def _triangle(rng: Rng, up: Array, along: Array, radius: float) -> Array:
-    half, slope = 0.5 * radius, math.sqrt(0.75) * rng.uniform(0.85, 1.15)
-    return np.maximum(np.maximum(slope * along, -slope * along) + 0.5 * up, -up) - half
-
-
-def _star(rng: Rng, up: Array, along: Array, radius: float) -> Array:
-    points = int(rng.integers(4, 7))
-    step = math.pi / points
-    folded = np.abs((np.arctan2(up, along) % (2 * step)) - step)  # 0 in a dent, `step` at a point
-    distance = np.hypot(up, along)
-    inner = radius * rng.uniform(0.4, 0.5)
-    point_x, point_y = 1.15 * radius * math.cos(step), 1.15 * radius * math.sin(step)
-    normal_x, normal_y = point_y, inner - point_x  # of the edge from the dent (inner, 0) to the point
-    length = math.hypot(normal_x, normal_y)
-    return (normal_x * (distance * np.cos(folded) - inner) + normal_y * distance * np.sin(folded)) / length
-
-
-def _blob(rng: Rng, up: Array, along: Array, radius: float) -> Array:
-    angle = np.arctan2(up, along)
-    outline = 1 + 0.17 * sum(np.cos(n * angle + rng.uniform(0, 2 * math.pi)) * rng.uniform(0.6, 1.1) for n in (2, 3, 4))
-    return np.hypot(up, along) - 0.85 * radius * outline
-
-
-def _pole(rng: Rng, up: Array, along: Array, radius: float) -> Array:
-    half = radius * rng.uniform(1.2, 2)
-    thickness = radius * rng.uniform(0.07, 0.13) + 0.5
-    return np.hypot(up - up.clip(-half, half), along) - thickness
-
-
-SHAPES: dict[str, Distance] = {
-    "disc": _disc,
-    "ring": _ring,
-    "box": _box,
-    "triangle": _triangle,
-    "star": _star,
-    "blob": _blob,
-    "pole": _pole,
-}

@@ -5,9 +5,9 @@ IJCV 2015.  With the further masks of the Semantic Boundaries Dataset (SBD; Hari
 Semantic contours from inverse detectors, ICCV 2011), training has 10,582 images, the list known as trainaug.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from .dataset import SegmentationDataset
 from .files import Listing, Pairs, Problem, colours, listed, nothing, sound
 from .pictures import FileError, read_mask, to_ids
+from .tags import Tagged, image_labels, looked_up, read_voc_annotation, stem, with_table
 
 CLASSES = (
     "background",
@@ -43,10 +44,12 @@ PALETTE = colours(len(CLASSES))
 LAYOUT = "JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/, or VOCdevkit/VOC2012/ with these"
 AUGMENTED = "SegmentationClassAug"
 AUGMENTED_LISTS = ("trainaug.txt", "train_aug.txt")
-TrainList = Literal["train", "trainval", "trainaug"]
+TABLE = "image_labels.csv"
+OFFICIAL = ("train", "trainval")
+"""Lists of images that all have a mask."""
 
 
-def voc(root: str | Path, split: str, *, train: TrainList = "train", sbd: str | None = None) -> SegmentationDataset:
+def voc(root: str | Path, split: str, *, train: str = "train", sbd: str | None = None) -> SegmentationDataset:
     """Open PASCAL VOC 2012 as its archive extracts.
 
     `root` is the folder with `JPEGImages/<id>.jpg`, `SegmentationClass/<id>.png` (palette masks, 255 for borders and
@@ -64,21 +67,53 @@ def voc(root: str | Path, split: str, *, train: TrainList = "train", sbd: str | 
     Args:
         root: the folder.
         split: train or val.
-        train: the list to train on.  With trainval, scores on val mean nothing.
+        train: the list to train on: train, trainval, trainaug, or the name of another in `ImageSets/Segmentation`, such
+            as one of images that have tags and no mask (see `voc_tagged`).  With trainval, scores on val mean nothing.
         sbd: folder of SBD's archive, that is `benchmark_RELEASE`, one that holds it, or its `dataset`.
 
     Raises:
         FileNotFoundError: a folder, a list or a listed file is missing.
-        ValueError: the test split, an unknown list, an empty one, or trainaug with images of val in it.
+        ValueError: the test split, an empty list, one with images of val in it, or with images that have no mask.
     """
     return sound(voc_files(root, split, train=train, sbd=sbd))
 
 
 def voc_files(root: str | Path, split: str, *, train: str = "train", sbd: str | None = None) -> Pairs:
     """Open it without complaint about its lists."""
-    if train not in get_args(TrainList):
-        raise ValueError(f"train is {train!r}, expected one of {list(get_args(TrainList))}")
     return Pairs(_listing(Path(root), split, train, sbd), CLASSES, PALETTE, read_voc_mask)
+
+
+def voc_tagged(root: str | Path, split: str, *, train: str = "train", sbd: str | None = None) -> Tagged:
+    """Open images and tags of VOC, without complaint about them; masks are not needed, and none is opened.
+
+    The tags come from the first of these that is there:
+
+    1. `image_labels.csv` beside `JPEGImages`: the columns `id` and `labels`, class names with spaces between them;
+    2. `Annotations/<id>.xml`: all boxes count, those marked difficult too, as in the file of image-level labels that
+       work on weak supervision shares (1.555 classes per image of trainaug).
+
+    Args:
+        root: as for `voc`.
+        split: train or val.
+        train: as for `voc`; any list in `ImageSets/Segmentation` will do.
+        sbd: as for `voc`.
+    """
+    top, chosen = _choose(Path(root), split, train, sbd)
+    if isinstance(chosen, Listing):
+        return Tagged(chosen, CLASSES, PALETTE, read_voc_annotation)
+    images, table, annotations = [image for image, _ in chosen.pairs], top / TABLE, top / "Annotations"
+    why = f"{chosen.names} names it"
+    if table.is_file():
+        known, problems = image_labels(table, CLASSES)
+        found = [(image.stem, image) for image in images]
+        listing = with_table(chosen.names, found, table, known, [*chosen.problems, *problems], why, chosen.includes)
+        return Tagged(listing, CLASSES, PALETTE, looked_up(known, stem))
+    if not annotations.is_dir():
+        given = f"is not there, nor is {annotations}"
+        return Tagged(nothing(table, given, "extract VOC's archive completely"), CLASSES, PALETTE, read_voc_annotation)
+    wanted = [(image, annotations / f"{image.stem}.xml") for image in images]
+    listing = listed(chosen.names, wanted, why, chosen.problems, includes=chosen.includes)
+    return Tagged(listing, CLASSES, PALETTE, read_voc_annotation)
 
 
 def read_voc_mask(path: Path, _: Path) -> Tensor:
@@ -116,29 +151,63 @@ def read_sbd_mask(path: Path) -> Tensor:
     return to_ids(path, values, CLASSES)
 
 
-def _listing(root: Path, split: str, train: str, sbd: str | None) -> Listing:
+class _Chosen(NamedTuple):
+    """The images that a list names, each with its mask, whether they are there or not."""
+
+    names: Path
+    pairs: list[tuple[Path, Path]]
+    problems: list[Problem]
+    includes: tuple[str, ...] = ()
+
+
+def _choose(root: Path, split: str, train: str, sbd: str | None) -> tuple[Path, _Chosen | Listing]:
+    """Return the folder of VOC and the images of a split; a `Listing` where there are none."""
     places = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
     top = next((place for place in places if (place / "JPEGImages").is_dir()), None)
     if top is None:
         given = f"is not there, expected {LAYOUT}" if root.is_dir() else "is not there, nor is its root"
-        return nothing(root / "JPEGImages", given, "point --data.root at the folder that holds them")
+        return root, nothing(root / "JPEGImages", given, "point --data.root at the folder that holds them")
     if split == "test":
-        return nothing(top, "has no test split: the masks of VOC's test images are not public", "use the split val")
+        given = "has no test split: the masks of VOC's test images are not public"
+        return top, nothing(top, given, "use the split val")
     lists = top / "ImageSets" / "Segmentation"
     if split == "train" and train == "trainaug":
-        return _augmented(top, lists, Path(sbd) if sbd else None)
-    names = lists / f"{train if split == 'train' else split}.txt"
-    problems = []
+        return top, _augmented(top, lists, Path(sbd) if sbd else None)
+    names, own = lists / f"{train if split == 'train' else split}.txt", _is_own(split, train)
+    problems: list[Problem] = []
+    if own and not names.is_file():
+        known = sorted({path.stem for path in lists.glob("*.txt")} - {"val"})
+        return top, nothing(names, f"is not there, expected one of {known}", "pass another list as --data.args.train")
     ids = _ids(names, problems)
-    if split == "train" and train == "trainval":
+    includes = ("val",) if train == "trainval" and split == "train" else ()
+    if includes:
         given = "holds the images of val on purpose, so scores on val mean nothing"
         problems.append(Problem("warning", names, given, "train on train or trainaug to compare methods"))
-    why, includes = f"{names} names it", ("val",) if train == "trainval" and split == "train" else ()
-    return listed(names, [_official(top, name) for name in ids], why, problems, includes=includes)
+    elif own:
+        problems += _shared(names, ids, _ids(lists / "val.txt", problems))
+    return top, _Chosen(names, [_official(top, name) for name in ids], problems, includes)
 
 
-def _augmented(top: Path, lists: Path, sbd: Path | None) -> Listing:
-    """List trainaug; see `voc` for where it comes from."""
+def _listing(root: Path, split: str, train: str, sbd: str | None) -> Listing:
+    top, chosen = _choose(root, split, train, sbd)
+    if isinstance(chosen, Listing):
+        return chosen
+    pairs, problems = chosen.pairs, chosen.problems
+    if split == "train" and train == "trainaug" and sbd is None and not (top / AUGMENTED).is_dir():
+        return Listing(top / AUGMENTED, problems=(_without_sbd(top),))
+    if _is_own(split, train):
+        drawn = {path.name for path in (top / "SegmentationClass").glob("*.png")}
+        without = [image.stem for image, mask in pairs if mask.name not in drawn]
+        if without:
+            given = f"names {len(without)} images that have no mask, {without[0]} the first"
+            remedy = "train on their tags (a recipe of weak supervision), or pass masks of them as --data.masks"
+            problems = [*problems, Problem("error", chosen.names, given, remedy)]
+            pairs = [(image, mask) for image, mask in pairs if mask.name in drawn]
+    return listed(chosen.names, pairs, f"{chosen.names} names it", problems, includes=chosen.includes)
+
+
+def _augmented(top: Path, lists: Path, sbd: Path | None) -> _Chosen | Listing:
+    """Choose trainaug; see `voc` for where it comes from."""
     problems: list[Problem] = []
     val = _ids(lists / "val.txt", problems)
     source = next((lists / name for name in AUGMENTED_LISTS if (lists / name).is_file()), top / AUGMENTED)
@@ -149,21 +218,34 @@ def _augmented(top: Path, lists: Path, sbd: Path | None) -> Listing:
         wanted = {name: _official(top, name) for name in official}
         left_out = wanted.keys() | val.keys()
         wanted |= {name: _of_sbd(top, source, name) for name in further if name not in left_out}
-    elif (top / AUGMENTED).is_dir():
+    elif source.exists():
         if source.is_file():
             ids = _ids(source, problems)
         else:
             ids = [path.stem for path in sorted(source.glob("*.png")) if path.stem not in val]
         wanted = {name: (_official(top, name)[0], top / AUGMENTED / f"{name}.png") for name in ids}
     else:
-        given = "does not exist, and train='trainaug' needs it or SBD"
-        remedy = "add the folder, or pass SBD's archive as --data.args.sbd DIR"
-        return Listing(top / AUGMENTED, problems=(Problem("error", top / AUGMENTED, given, remedy),))
-    shared = [name for name in wanted if name in val]
-    if shared:
-        given = f"names {len(shared)} images of VOC's val list, {shared[0]} the first"
-        problems.append(Problem("error", source, given, "remove them: scores on images of training mean nothing"))
-    return listed(source, list(wanted.values()), f"{source} names it", problems)
+        return Listing(top / AUGMENTED, problems=(_without_sbd(top),))
+    return _Chosen(source, list(wanted.values()), [*problems, *_shared(source, wanted, val)])
+
+
+def _is_own(split: str, train: str) -> bool:
+    """Tell whether the list is none of VOC's; its images may have no mask."""
+    return split == "train" and train not in (*OFFICIAL, "trainaug")
+
+
+def _without_sbd(top: Path) -> Problem:
+    given = "does not exist, and train='trainaug' needs it or SBD"
+    return Problem("error", top / AUGMENTED, given, "add the folder, or pass SBD's archive as --data.args.sbd DIR")
+
+
+def _shared(source: Path, names: Iterable[str], val: Collection[str]) -> list[Problem]:
+    """Return what is wrong where a list to train on names images of val."""
+    shared = [name for name in names if name in val]
+    if not shared:
+        return []
+    given = f"names {len(shared)} images of VOC's val list, {shared[0]} the first"
+    return [Problem("error", source, given, "remove them: scores on images of training mean nothing")]
 
 
 def _homes_of_sbd(sbd: Path) -> Iterable[Path]:

@@ -10,6 +10,7 @@ from segstill.data import DATASETS, SPLITS, open_dataset
 from segstill.recipe import DataSpec
 
 from .coco_tree import coco_tree
+from .tag_trees import msrc21_tree
 from .trees import CLASSES, ade20k_tree, camvid_tree, cityscapes_tree, folder_tree, voc_tree
 
 TREES = {
@@ -18,6 +19,7 @@ TREES = {
     "cityscapes": cityscapes_tree,
     "coco": coco_tree,
     "folder": folder_tree,
+    "msrc21": msrc21_tree,
     "voc": voc_tree,
 }
 

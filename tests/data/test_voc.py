@@ -77,10 +77,33 @@ def test_there_is_no_test_split(root):
 
 
 def test_an_unknown_list_names_the_known_ones(root):
-    with pytest.raises(ValueError, match=r"'aug', expected one of \['train', 'trainval', 'trainaug'\]"):
-        voc(root, "train", train="aug")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match=r"argument 'train' .* is 'aug', expected one of"):
-        check(spec(root, train="aug"))
+    with pytest.raises(FileNotFoundError, match=r"aug\.txt: is not there, expected one of \['train', 'trainval'\]"):
+        voc(root, "train", train="aug")
+    assert [problem.file.name for problem in check(spec(root, train="aug")) if problem.severity == "error"] == [
+        "aug.txt"
+    ]
+    assert names(voc(root, "val", train="aug")) == VAL
+
+
+def test_any_list_whose_images_have_masks_can_be_trained_on(root):
+    write_lists(top(root) / "ImageSets/Segmentation", {"few": TRAIN[1:]})
+    assert names(voc(root, "train", train="few")) == TRAIN[1:]
+
+
+def test_a_list_with_images_without_masks_is_refused_and_leads_to_weak_supervision(root):
+    save(top(root) / "JPEGImages/2007_000999.jpg", picture(999))
+    write_lists(top(root) / "ImageSets/Segmentation", {"more": [*TRAIN, "2007_000999"]})
+    said = r"more\.txt: names 1 images that have no mask, 2007_000999 the first; train on their tags .* --data\.masks"
+    with pytest.raises(ValueError, match=said):
+        voc(root, "train", train="more")
+    assert len(voc(root, "val", train="more")) == 2
+
+
+def test_a_list_with_an_image_of_val_is_refused(root):
+    write_lists(top(root) / "ImageSets/Segmentation", {"mine": [*TRAIN, VAL[0]]})
+    for name in ("mine", "val"):
+        with pytest.raises(ValueError, match=rf"names \d images of VOC's val list, {VAL[0]} the first"):
+            voc(root, "train", train=name)
 
 
 @pytest.mark.parametrize("images", [True, False])
