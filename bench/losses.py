@@ -33,9 +33,12 @@ NETWORKS = {
     "encoder_pre": (512, 2048, 33),
     "aspp": (256, 256, 33),
     "decoder": (256, 256, 129),
+    "cam": (20, 20, 17),
+    "fused": (768, 768, 33),
     "logits": (21, 21, 513),
 }
-"""Channels of the student and of the teacher, and side, for crops of 513: DeepLabV3+, ResNet-18 under ResNet-101."""
+"""Channels of the student and of the teacher, and side, for crops of 513: DeepLabV3+, ResNet-18 under ResNet-101, and
+of a classifier the class maps and the fused features."""
 
 
 class Cost(NamedTuple):
@@ -161,7 +164,10 @@ def term(name: str, images: int, shrink: int) -> tuple[list[Tensor], Callable[[]
     side = NETWORKS["logits"][2] // shrink
     mask = torch.randint(21, (images, side, side))
     mask[:, : side // 20] = 255  # a border, as padded crops have one
-    return list(student.values()), lambda: loss(student, teacher, {"mask": mask})
+    tags = (torch.arange(NETWORKS["cam"][0]) % 7 == 0).float().repeat(images, 1)
+    if name == "tags":  # the scores of a classifier are those of whole images
+        student = {"logits": torch.randn(tags.shape, requires_grad=True)}
+    return list(student.values()), lambda: loss(student, teacher, {"mask": mask, "tags": tags})
 
 
 def peak() -> float:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 Features = dict[str, Tensor]
-"""Tap name -> (N, C, h, w) feature; always holds "logits" (N, K, H, W) too."""
+"""Tap name -> (N, C, h, w) feature; always holds "logits" too: (N, K, H, W), of a classifier (N, K)."""
 
 
 Layout = Literal["NCHW", "NHWC", "NLC"]
@@ -66,11 +66,11 @@ class Tapped:
                 see = partial(self._see_image, name)
                 self._handles += [module.register_forward_pre_hook(see, with_kwargs=True) for module in around]
 
-    def __call__(self, image: Tensor) -> Features:
-        """Return `{"logits": ..., tap: feature, ...}` of one forward pass."""
+    def __call__(self, image: Tensor, **named: Any) -> Features:
+        """Return `{"logits": ..., tap: feature, ...}` of one forward pass; the model is given `named` too."""
         self._seen = seen = {}
         try:
-            logits = self.model(image)
+            logits = self.model(image, **named)
         finally:
             self._seen = None
         for name in self.taps:
@@ -160,7 +160,7 @@ def feature_channels(model: nn.Module, taps: Mapping[str, Tap | str], image: Ten
         for module, training in modes:
             module.training = training
     for name, feature in features.items():
-        if feature.ndim != 4:
+        if feature.ndim != 4 and name != "logits":  # which may be those of whole images
             raise ValueError(f"tap {name!r} has shape {tuple(feature.shape)}, expected a map (N, C, h, w)")
     return {name: feature.shape[1] for name, feature in features.items()}
 

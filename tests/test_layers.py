@@ -7,10 +7,23 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "segstill"
 LAYERS = [  # bottom first; parts of layer 1 never import each other
-    {"batch", "taps", "recipe"},
-    {"losses", "models", "data", "metrics", "optim", "batch_norm", "checkpoint", "recipes", "verdict"},
+    {"arithmetic", "batch", "taps", "prototypes", "recipe"},
+    {"losses", "models", "data", "metrics", "optim", "batch_norm", "checkpoint", "recipes", "seeds", "verdict"},
     {"learner"},
-    {"build", "run", "train", "evaluate", "cost", "health", "probe", "report", "compare", "demo"},
+    {
+        "build",
+        "run",
+        "train",
+        "evaluate",
+        "cost",
+        "health",
+        "probe",
+        "report",
+        "compare",
+        "demo",
+        "seeding",
+        "localise",
+    },
     {"progress", "flags", "tables", "cli"},
 ]
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

@@ -3,7 +3,9 @@
 from .afdcd import AfDCD, afdcd
 from .at import AT, at
 from .attnfd import AttnFD, attnfd
+from .background import BackgroundAwareLoss
 from .cbam import CBAM, parameter_free_attention, parameter_free_attention_map
+from .ccl import CCL, ccl
 from .cirkd import CIRKD, cirkd_minibatch
 from .cirkd_memory import CIRKDMemory, cirkd_memory
 from .cross_entropy import CrossEntropy, cross_entropy
@@ -12,6 +14,7 @@ from .dist import DIST, dist
 from .feature_kd import FeatureKD, feature_kd
 from .features import FeatureLoss
 from .fitnet import FitNet, fitnet
+from .gsc import GSC, gsc
 from .ickd import ICKD, ickd
 from .icsd import ICSD, icsd, inter_class_similarity
 from .ifvd import IFVD, ifvd
@@ -25,6 +28,7 @@ from .pairwise import Pairwise, pairwise
 from .pixel_kd import PixelKD, pixel_kd
 from .sigmoid_kd import SigmoidKD, sigmoid_kd
 from .sp import SP, sp
+from .tags import Tags, tags
 
 LOSSES: dict[str, type[Loss]] = {
     "cross_entropy": CrossEntropy,
@@ -49,15 +53,20 @@ LOSSES: dict[str, type[Loss]] = {
     "cirkd_minibatch": CIRKD,
     "cirkd_memory": CIRKDMemory,
     "lad": LAD,
+    "tags": Tags,
+    "gsc": GSC,
+    "ccl": CCL,
 }
 """Name in recipes -> loss."""
 
 __all__ = [
     "AT",
     "CBAM",
+    "CCL",
     "CIRKD",
     "CWD",
     "DIST",
+    "GSC",
     "ICKD",
     "ICSD",
     "IFVD",
@@ -67,6 +76,7 @@ __all__ = [
     "SP",
     "AfDCD",
     "AttnFD",
+    "BackgroundAwareLoss",
     "CIRKDMemory",
     "CWDFeature",
     "Channels",
@@ -81,10 +91,12 @@ __all__ = [
     "Pairwise",
     "PixelKD",
     "SigmoidKD",
+    "Tags",
     "Variant",
     "afdcd",
     "at",
     "attnfd",
+    "ccl",
     "cirkd_memory",
     "cirkd_minibatch",
     "cross_entropy",
@@ -93,6 +105,7 @@ __all__ = [
     "dist",
     "feature_kd",
     "fitnet",
+    "gsc",
     "ickd",
     "icsd",
     "ifvd",
@@ -111,4 +124,5 @@ __all__ = [
     "pixel_kd",
     "sigmoid_kd",
     "sp",
+    "tags",
 ]

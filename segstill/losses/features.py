@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arithmetic import valid_cells
 from ..batch import Batch, valid_pixels
 from ..taps import Features
 from .loss import Channels, Loss, Variant, check_variant, filled, in_float32
@@ -127,13 +128,6 @@ def resized(feature: Tensor, like: Tensor) -> Tensor:
     if feature.shape[2:] == like.shape[2:]:
         return feature
     return F.interpolate(feature, size=like.shape[2:], mode="bilinear", align_corners=False)
-
-
-def valid_cells(valid: Tensor | None, feature: Tensor) -> Tensor | None:
-    """Return (N, h, w) bool: whether the pixel nearest to the centre of each cell of `feature` is in `valid`."""
-    if valid is None or valid.shape[1:] == feature.shape[2:]:
-        return valid
-    return F.interpolate(valid.unsqueeze(1).float(), size=feature.shape[2:], mode="nearest-exact")[:, 0] > 0
 
 
 def zero_ignored(feature: Tensor, valid: Tensor | None) -> Tensor:

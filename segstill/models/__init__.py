@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+from .classifier import Classifier, Looked
 from .deeplab import deeplabv3plus
 from .deeplabv3_mobilenet import deeplabv3_mobilenet
 from .guest import Guest, match_classes
 from .maps import Found
 from .probing import Probe, probe, probe_model, tap_at
 from .segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
+from .swtformer import swtformer
 from .timm import timm
 from .tiny import tiny
 from .torchvision import torchvision
@@ -21,22 +23,28 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "deeplabv3_mobilenet": deeplabv3_mobilenet,
     "deeplabv3plus": deeplabv3plus,
     "smp": smp,
+    "swtformer": swtformer,
     "timm": timm,
     "tiny": tiny,
     "torchvision": torchvision,
     "transformers": transformers,
     "user": user,
 }
+CLASSIFIERS = {"swtformer"}
+"""Models that answer with tags instead of masks."""
 CLASS_NAMES: dict[str, Callable[..., tuple[str, ...]]] = {"transformers": class_names}
 """Models that bring weights and class names; called with the model's arguments, returns () where they bring none."""
 
 __all__ = [
+    "CLASSIFIERS",
     "CLASS_NAMES",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "MODELS",
+    "Classifier",
     "Found",
     "Guest",
+    "Looked",
     "Probe",
     "Segmenter",
     "WeightReport",
@@ -48,6 +56,7 @@ __all__ = [
     "probe",
     "probe_model",
     "smp",
+    "swtformer",
     "tap_at",
     "timm",
     "tiny",

@@ -69,12 +69,12 @@ def download(build: Callable[[], R], encoder: str, pretrained: str | None) -> R:
         ) from error
 
 
-def dilated_encoder(name: str, *, output_stride: int, pretrained: str | None = None) -> Any:
+def dilated_encoder(name: str, *, output_stride: int, pretrained: str | None = None, **args: Any) -> Any:
     """Build an encoder whose last feature has `output_stride` (8 or 16).
 
     ResNets and MobileNetV2 are dilated as the papers do it: bottleneck ResNets have multi-grid dilation 1, 2, 4 times
     that of the stage in stage 4, and MobileNetV2 ends with its 320-channel block.  Other encoders are dilated by smp
-    or timm.
+    or timm; `args` are further arguments of timm's.
 
     Raises:
         ValueError: an unknown encoder, one without such weights, or one that cannot be dilated.
@@ -88,7 +88,7 @@ def dilated_encoder(name: str, *, output_stride: int, pretrained: str | None = N
     own = kind in (ResNetEncoder, MobileNetV2Encoder)
 
     def build() -> Any:
-        return get_encoder(name, weights=weights, output_stride=32 if own else output_stride)
+        return get_encoder(name, weights=weights, output_stride=32 if own else output_stride, **args)
 
     try:
         encoder: Any = download(build, name, pretrained)

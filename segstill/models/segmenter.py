@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,9 @@ class Segmenter(nn.Module):
             fit; "" when there is none.
     """
 
+    predicts: ClassVar[Literal["masks", "tags"]] = "masks"
+    """What `forward` returns: scores of every pixel (N, K, H, W), or of the image (N, K - 1), without background."""
+
     mean: Tensor
     std: Tensor
 
@@ -61,9 +65,7 @@ class Segmenter(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return (N, K, H, W) class scores of `image` (N, 3, H, W), uint8 in [0, 255] or float in [0, 1]."""
         height, width = image.shape[2:]
-        if image.dtype == torch.uint8:
-            image = image.float() / 255
-        image = (image - self.mean) / self.std
+        image = self.normalised(image)
         if self.size:
             factor = min(self.size[0] / height, self.size[1] / width)
             scaled = [min(round(side * factor), most) for side, most in zip((height, width), self.size, strict=True)]
@@ -80,6 +82,12 @@ class Segmenter(nn.Module):
             scores = _resize(scores, padded)
         scores = scores[:, :, : scaled[0], : scaled[1]]
         return scores if scaled == [height, width] else _resize(scores, [height, width])
+
+    def normalised(self, image: Tensor) -> Tensor:
+        """Return what the network is to see of `image`, uint8 in [0, 255] or float in [0, 1]."""
+        if image.dtype == torch.uint8:
+            image = image.float() / 255
+        return (image - self.mean) / self.std
 
 
 def _resize(image: Tensor, size: list[int], *, antialias: bool = False) -> Tensor:

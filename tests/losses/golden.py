@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,6 +19,17 @@ def read(source: str, name: str) -> dict[str, Tensor]:
     if not paths and source == "complete":
         pytest.skip(f"the complete golden file {name} is not in {folder}")
     return {key: value for path in paths for key, value in load_file(path).items()}
+
+
+def fused(tensors: dict[str, Tensor], form: str) -> Tensor:
+    """The fused features of SIPE's four stages, as "train" or "infer" has them, differentiable by the side weights."""
+    grid = tensors[f"{form}.stage3"].shape[2:]
+    branches = []
+    for number in range(1, 5):
+        branch = F.conv2d(tensors[f"{form}.stage{number}"], tensors[f"train.side{number}_weight"])
+        branch = branch / (branch.norm(dim=1, keepdim=True) + 1e-5)
+        branches.append(F.interpolate(branch, size=grid, mode="bilinear", align_corners=False))
+    return torch.cat(branches, dim=1)
 
 
 def assert_close_to_golden(actual: Tensor, expected: Tensor, share_of_maximum: float = 1e-5) -> None:

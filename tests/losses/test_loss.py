@@ -48,9 +48,12 @@ def test_each_loss_says_what_its_value_is_a_mean_over():
         "cirkd_minibatch": "images",
         "cirkd_memory": "valid",
         "lad": "images",
+        "tags": "images",
+        "gsc": "valid",
+        "ccl": "images",
     }
-    assert LOSSES["pixel_kd"]({}, variant="published").mean_over == "images"
-    assert [name for name, loss in LOSSES.items() if not loss.needs_teacher] == ["cross_entropy"]
+    assert all(LOSSES[name]({}, variant="published").mean_over == "images" for name in ("pixel_kd", "gsc"))
+    assert [name for name, loss in LOSSES.items() if not loss.needs_teacher] == ["cross_entropy", "tags", "gsc", "ccl"]
 
 
 def test_half_precision_arguments_are_raised_and_float64_is_kept():
