@@ -21,6 +21,7 @@ bench: $(READY)  ## speed and memory, as ratios measured in one run
 	$(PY) bench/losses.py
 	$(PY) bench/step.py
 	$(PY) bench/loader.py
+	$(PY) bench/seeds.py
 
 wheel: $(READY)
 	$(PY) -m build

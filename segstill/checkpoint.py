@@ -42,6 +42,11 @@ def save_weights(path: Path, model: nn.Module, about: Mapping[str, Any]) -> None
     write(path, save(tensors, metadata={key: json.dumps(value) for key, value in about.items()}))
 
 
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Save tensors as safetensors."""
+    write(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
 def read_about(path: Path) -> dict[str, Any]:
     """Return what `save_weights` was told about the model; empty for a file of another program.
 

@@ -57,7 +57,7 @@ def measure_step(recipe: Recipe, *, steps: int = 12) -> float:
     # Past what the workers read ahead, or loading would not count.
     warm = 4 + 4 * recipe.data.workers
     device = find_devices().device
-    labelled, unlabelled = build_training_data(recipe.data)
+    labelled, unlabelled = build_training_data(recipe.data, say=lambda sentence: None)
     student = build_model(recipe.student, len(labelled.classes), say=lambda sentence: None)
     teacher = load_teacher(recipe, labelled.classes, say=lambda sentence: None)
     learner = build_learner(student, recipe.terms, teacher, pairs=recipe.pairs).to(device).train()

@@ -1,6 +1,6 @@
 """Score a network on a data set: every image once, at the label's full resolution, one confusion matrix for the set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from .data import evaluation_loader, open_dataset
+from .data import evaluation_loader, open_dataset, tag_loader
 from .data.dataset import SegmentationDataset
-from .metrics import Scores
+from .metrics import Scores, average_precision
 from .recipe import DataSpec
 
 
@@ -110,6 +110,74 @@ def evaluate(
     summed: Any = accelerator.reduce(scores.state().to(device), "sum")
     scores.load(summed)
     return scores.result(dataset.classes)
+
+
+HEADLINES = {"miou": "mIoU", "class_wise_map": "class-wise mAP"}
+"""The score that says most, by its name in the results, and what to call it."""
+
+
+def main_score(scores: Mapping[str, Any]) -> float:
+    """Return the score that says most: mIoU of masks, class-wise mAP of tags."""
+    return next(scores[name] for name in HEADLINES if name in scores)
+
+
+def headline(scores: Mapping[str, Any]) -> str:
+    """Tell the score that says most, and the one beside it."""
+    told = {**HEADLINES, "pixel_accuracy": "pixel accuracy", "image_wise_map": "image-wise mAP"}
+    return ", ".join(f"{told[name]} {scores[name]:.4f}" for name in told if name in scores)
+
+
+@torch.no_grad()
+def evaluate_tags(
+    classifier: nn.Module,
+    dataset: SegmentationDataset,
+    *,
+    longest_side: int | None = None,
+    short_side: int | None = None,
+    workers: int = 0,
+    accelerator: Accelerator | None = None,
+) -> dict[str, Any]:
+    """Score a classifier of image-level labels; it is left in eval mode.
+
+    Args:
+        classifier: maps images to (1, K) scores, one per class but the background.
+        dataset: images with tags.
+        longest_side: images are shrunk to it.
+        short_side: or images are resized to it, up or down.
+        workers: processes that read images.
+        accelerator: spreads the images over its processes; all get the scores of the whole set.
+
+    Returns:
+        `class_wise_map` (average precision per class over the images, mean over the classes that occur),
+        `image_wise_map` (per image over the classes, mean over the images with a tag) and `per_class_ap` by name,
+        None for a class that does not occur; fractions in [0, 1].
+    """
+    accelerator = accelerator or find_devices()
+    device = accelerator.device
+    classifier.eval().to(device)
+    both = torch.zeros(2, len(dataset), len(dataset.classes) - 1, dtype=torch.float64)
+    loader = tag_loader(
+        dataset,
+        longest_side=longest_side,
+        short_side=short_side,
+        workers=workers,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )
+    for sample in loader:
+        both[0, sample["index"]] = classifier(sample["image"].to(device))[0].double().cpu()
+        both[1, sample["index"]] = sample["tags"][0].double()
+    summed: Any = accelerator.reduce(both.to(device), "sum")
+    scores, tags = summed.cpu()
+    per_class = average_precision(scores, tags, per="class")
+    return {
+        "class_wise_map": float(per_class.nanmean()),
+        "image_wise_map": float(average_precision(scores, tags, per="image").nanmean()),
+        "per_class_ap": {
+            name: None if value.isnan() else float(value)
+            for name, value in zip(dataset.classes[1:], per_class, strict=True)
+        },
+    }
 
 
 def evaluate_on(model: nn.Module, data: DataSpec, split: str) -> dict[str, Any]:

@@ -22,11 +22,16 @@ terms and `down` on pixel KD, per step over the whole run: whatever the number o
 
 
 class Term(NamedTuple):
-    """One weighted loss: `weight * RAMPS[ramp](progress) * loss(student, teacher, batch)`."""
+    """One weighted loss: `weight_at(progress) * loss(student, teacher, batch)`."""
 
     loss: Loss
     weight: float = 1.0
     ramp: Ramp = "flat"
+    start: float = 0.0
+
+    def weight_at(self, progress: float) -> float:
+        """Return the weight at a share of the run in [0, 1]; 0 before the term starts."""
+        return self.weight * RAMPS[self.ramp](progress) * (progress >= self.start)
 
 
 class Learner(nn.Module):
@@ -84,19 +89,21 @@ class Learner(nn.Module):
         """
         if "mask" in batch:
             batch = {**batch, "mask": batch["mask"].long()}  # loaders send bytes; losses index with it
-        student, teacher = self.features(batch["image"])
+        student, teacher = self.features(batch["image"], valid_pixels(batch))
         share = self._share_of_all_processes(batch)
         return {
-            name: term.weight
-            * RAMPS[term.ramp](progress)
-            * share[term.loss.mean_over]
-            * term.loss(student, teacher, batch)
+            name: term.weight_at(progress) * share[term.loss.mean_over] * term.loss(student, teacher, batch)
             for name, term in self.terms.items()
         }
 
-    def features(self, image: Tensor) -> tuple[Features, Features]:
-        """Return logits and tapped features of the student and of the teacher; the latter is empty without one."""
-        student = self._student(image)
+    def features(self, image: Tensor, valid: Tensor | None = None) -> tuple[Features, Features]:
+        """Return logits and tapped features of the student and of the teacher; the latter is empty without one.
+
+        Args:
+            image: (N, 3, H, W).
+            valid: (N, H, W) bool, the pixels that a classifier's scores are pooled over.
+        """
+        student = self._student(image, valid=valid) if self.student.predicts == "tags" else self._student(image)
         with torch.no_grad():
             return student, self._teacher(image) if self._teacher else {}
 

@@ -2,6 +2,9 @@
 
 Averages over images of per-image scores are another quantity, and not the one that papers report.
 
+Average precision is of image tags, not of pixels, and goes by two definitions that differ by several points: the VOC
+classification challenge ranks the images of each class, papers on masks from image labels the classes of each image.
+
 Boundary F1 follows Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013: precision
 and recall of class boundaries within 0.75 % of the image diagonal.
 Differs from the paper: it averages the F1 of every image; here the counts of all images are summed first, as for IoU.
@@ -10,6 +13,7 @@ Differs from the paper: it averages the F1 of every image; here the counts of al
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -154,6 +158,47 @@ class Scores:
                 f"check that it was made for these {self.classes} classes"
             )
         return ids
+
+
+def average_precision(scores: Tensor, labels: Tensor, *, per: Literal["class", "image"] = "class") -> Tensor:
+    """Average precision of image tags: the mean over the true tags of the precision down to their rank.
+
+    Equal scores share a rank; nothing is interpolated.  Ranking 0.9, 0.8, 0.8, 0.1 with truth 1, 0, 1, 0: the precision
+    is 1 at the first and 2/3 at the tie, AP = (1 + 2/3) / 2 = 5/6.  `.nanmean()` of the result is the mAP.
+
+    Args:
+        scores: (N, K) floating point, larger for surer; N images, K classes without background.
+        labels: (N, K) in {0, 1}.
+        per: "class" ranks the images of each class, "image" the classes of each image.
+
+    Returns:
+        (K,) or (N,) float64 in [0, 1]; NaN where no label is 1.
+
+    Raises:
+        ValueError: shapes that differ, labels other than 0 and 1, scores that are NaN or not floating point, or another
+            `per`.
+    """
+    if per not in ("class", "image"):
+        raise ValueError(f"per is {per!r}, expected 'class' or 'image'")
+    if scores.ndim != 2 or scores.shape != labels.shape:
+        raise ValueError(
+            f"scores have shape {tuple(scores.shape)}, labels {tuple(labels.shape)}: give both as (images, classes)"
+        )
+    if not scores.is_floating_point() or scores.isnan().any():
+        raise ValueError(f"scores are {scores.dtype} or hold NaN, expected floating-point numbers: give the logits")
+    if not ((labels == 0) | (labels == 1)).all():
+        raise ValueError("labels hold values other than 0 and 1: give 1 for the classes that the image shows")
+    if per == "class":
+        scores, labels = scores.T, labels.T
+    ranked, order = scores.sort(dim=1, descending=True)
+    true = labels.double().gather(1, order)
+    position = torch.arange(1, scores.shape[1] + 1, device=scores.device).expand_as(order)
+    # The last position with the same score: the nearest one from here on that is not followed by an equal score.
+    tied = torch.zeros_like(ranked, dtype=torch.bool)
+    tied[:, :-1] = ranked[:, 1:] == ranked[:, :-1]
+    last = position.masked_fill(tied, scores.shape[1]).flip(1).cummin(dim=1).values.flip(1)
+    precision = true.cumsum(1).gather(1, last - 1) / last
+    return (true * precision).sum(1) / true.sum(1)
 
 
 def boundary_counts(prediction: Tensor, mask: Tensor, classes: int) -> Tensor:

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .evaluate import headline
+
 
 class Watcher:
     """Takes the records of a training log; use it in a `with` block.
@@ -19,7 +21,7 @@ class Watcher:
 
     def __init__(self, console: Console, *, every: float = 10.0):
         self.console, self.every = console, every
-        self._miou = ""
+        self._score = ""
         self._shown = self._began = time.perf_counter()
         self._step = self._first_step = 0
         self._bar = None
@@ -46,14 +48,14 @@ class Watcher:
         if record["kind"] == "health":
             return
         if record["kind"] == "evaluation":
-            self._miou = f"  val mIoU {record['miou']:.4f}"
+            self._score = f"  val {headline(record)}"
             if not self._bar:
-                self.say(f"  epoch {record['epoch']:.0f}:{self._miou}  pixel accuracy {record['pixel_accuracy']:.4f}")
+                self.say(f"  epoch {record['epoch']:.0f}:{self._score}")
             return
         if record["step"] != self._step + 1 or self._step == 0:  # another run, or one that continues
-            self._began, self._first_step, self._miou = time.perf_counter(), record["step"], ""
+            self._began, self._first_step, self._score = time.perf_counter(), record["step"], ""
         self._step = record["step"]
-        text = f"loss {record['total']:.3f}  {record['images_per_second']:.1f} images/s{self._miou}"
+        text = f"loss {record['total']:.3f}  {record['images_per_second']:.1f} images/s{self._score}"
         if self._bar:
             self._bar.update(self._task, completed=record["step"], total=record["steps"], description=text)
         elif time.perf_counter() - self._shown > self.every:

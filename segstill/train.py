@@ -24,9 +24,10 @@ from torch.nn.utils import clip_grad_norm_
 
 from .batch_norm import synchronise
 from .build import build_learner, build_model, build_optimizer, build_training_data, load_teacher
-from .data import open_dataset, training_loader
-from .evaluate import evaluate, find_devices
+from .data import open_dataset, open_tagged, training_loader
+from .evaluate import evaluate, evaluate_tags, find_devices, main_score
 from .health import Health
+from .models import CLASSIFIERS
 from .optim import averaged, precision_on, set_learning_rate
 from .recipe import Recipe
 from .run import Record, RunFolder, interruption
@@ -65,8 +66,11 @@ def train(
     say = say if accelerator.is_main_process else lambda sentence: None
 
     # Everything that can be wrong is built before the first file is written.
-    labelled, unlabelled = build_training_data(recipe.data)
-    validation = open_dataset(recipe.data, "val")
+    tagged = recipe.student.name in CLASSIFIERS
+    labelled, unlabelled = (
+        (open_tagged(recipe.data, "train"), None) if tagged else build_training_data(recipe.data, say)
+    )
+    validation = (open_tagged if tagged else open_dataset)(recipe.data, "val")
     classes = len(labelled.classes)
     student = build_model(recipe.student, classes, say)
     teacher = load_teacher(recipe, labelled.classes, say)
@@ -96,6 +100,12 @@ def train(
         world_size=processes,
     )
     load_from(first_step=0)  # refuses what cannot be loaded
+    reading: dict[str, Any] = {
+        "longest_side": recipe.data.longest_side,
+        "short_side": recipe.data.short_side,
+        "workers": recipe.data.workers,
+        "accelerator": accelerator,
+    }
 
     folder = RunFolder(run, recipe, labelled.classes, resume=resume, writes=accelerator.is_main_process)
     accelerator.wait_for_everyone()
@@ -165,23 +175,19 @@ def train(
             finished = step == steps
             evaluating = finished or step % (steps_per_epoch * recipe.evaluate_every) == 0
             if evaluating:
-                scores = evaluate(
-                    shipped,
-                    validation,
-                    longest_side=recipe.data.longest_side,
-                    short_side=recipe.data.short_side,
-                    workers=recipe.data.workers,
-                    teacher=learner.teacher if finished else None,
-                    boundary=finished,
-                    accelerator=accelerator,
+                guest = learner.teacher if finished else None
+                scores = (
+                    evaluate_tags(shipped, validation, **reading)
+                    if tagged
+                    else evaluate(shipped, validation, teacher=guest, boundary=finished, **reading)
                 )
                 folder.log({"kind": "evaluation", "step": step, "epoch": step / steps_per_epoch, **scores}, watch)
                 if health and (found := health.student(shipped, scores["miou"], finished=finished)):
                     found.tell(say)
                     folder.log(found.record(step), watch)
                 prepared.train()
-                if scores["miou"] > best:
-                    best = scores["miou"]
+                if main_score(scores) > best:
+                    best = main_score(scores)
                     folder.save_student("best", shipped, step, scores)
             if evaluating or interrupted.is_set():
                 rest_of_state = {"step": step, "best": best, "scores": scores, "seconds": time.perf_counter() - started}

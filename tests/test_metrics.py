@@ -6,7 +6,9 @@ import math
 import pytest
 import torch
 
-from segstill.metrics import Scores, boundary_counts
+from segstill.metrics import Scores, average_precision, boundary_counts
+
+from .losses.golden import read
 
 
 def one_row(*ids):
@@ -246,3 +248,52 @@ def test_a_boundary_that_is_missed_or_invented_scores_zero():
 def test_boundaries_of_different_classes_do_not_match():
     # The same line, but class 2 stands where class 1 should: class 0 matches, 1 and 2 do not.
     assert scores_of(edge_at(40) * 2, edge_at(40), 3, boundary=True)["boundary_f1"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("per", ["class", "image"])
+def test_average_precision_matches_the_published_numbers(per):
+    g = read("excerpt", "multilabel_map")
+    found = average_precision(g["scores"], g["labels"], per=per)
+    torch.testing.assert_close(found, g[f"{per}_ap"], atol=1e-10, rtol=0, equal_nan=True)
+    torch.testing.assert_close(found.nanmean(), g[f"{per}_wise_map"], atol=1e-10, rtol=0)
+
+
+def test_average_precision_worked_out_by_hand():
+    scores, labels = torch.tensor([[0.9, 0.8, 0.8, 0.1]]), torch.tensor([[1, 0, 1, 0]])
+    assert average_precision(scores, labels, per="image").tolist() == pytest.approx([(1 + 2 / 3) / 2])
+    assert average_precision(scores.T, labels.T).tolist() == pytest.approx([5 / 6])
+    # All scores are equal: one step, whose precision is the share of true labels.
+    assert average_precision(torch.zeros(4, 1), torch.tensor([[1], [0], [0], [0]])).tolist() == [0.25]
+    # True labels above all others give 1, below them the least there is: 1 of 2 and 2 of 3.
+    assert average_precision(torch.tensor([[2.0], [1.0]]), torch.tensor([[True], [False]])).tolist() == [1]
+    assert average_precision(torch.tensor([[-math.inf], [1.0]]), torch.tensor([[1.0], [0.0]])).tolist() == [0.5]
+
+
+def test_average_precision_does_not_depend_on_order_and_scale():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 6, (40, 5), generator=generator).float()
+    labels = torch.randint(0, 2, (40, 5), generator=generator)
+    found, order = average_precision(scores, labels), torch.randperm(40, generator=generator)
+    torch.testing.assert_close(average_precision(scores[order], labels[order]), found)
+    torch.testing.assert_close(average_precision(scores.exp().double(), labels), found)
+
+
+def test_average_precision_is_undefined_without_a_true_label():
+    found = average_precision(torch.rand(3, 2), torch.tensor([[0, 1], [0, 0], [0, 1]]))
+    assert found.isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "per", "message"),
+    [
+        (torch.rand(3, 2), torch.zeros(2, 3), "class", r"give both as \(images, classes\)"),
+        (torch.rand(3), torch.zeros(3), "class", r"scores have shape \(3,\)"),
+        (torch.rand(3, 2), torch.full((3, 2), 0.5), "class", "values other than 0 and 1"),
+        (torch.full((3, 2), torch.nan), torch.zeros(3, 2), "class", "hold NaN"),
+        (torch.ones(3, 2, dtype=torch.long), torch.zeros(3, 2), "class", "torch.int64.*give the logits"),
+        (torch.rand(3, 2), torch.zeros(3, 2), "pixel", "expected 'class' or 'image'"),
+    ],
+)
+def test_average_precision_refuses_what_it_cannot_rank(scores, labels, per, message):
+    with pytest.raises(ValueError, match=message):
+        average_precision(scores, labels, per=per)

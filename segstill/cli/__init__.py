@@ -11,6 +11,7 @@ from ..train import Diverged
 from .console import err, out
 from .looking import run_check, run_list, run_show, run_taps
 from .running import run_compare, run_demo, run_evaluate, run_report, run_train
+from .weak import run_seeds
 
 VERBS: dict[str, Callable[[list[str]], Any]] = {
     "demo": run_demo,
@@ -19,6 +20,7 @@ VERBS: dict[str, Callable[[list[str]], Any]] = {
     "check": run_check,
     "taps": run_taps,
     "train": run_train,
+    "seeds": run_seeds,
     "evaluate": run_evaluate,
     "report": run_report,
     "compare": run_compare,

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.table import Table
@@ -15,18 +15,20 @@ from ..build import build_recipe, load, load_teacher
 from ..compare import compare
 from ..data import choose_split, open_dataset
 from ..demo import run_demo as demonstrate
-from ..evaluate import evaluate
+from ..evaluate import evaluate, headline
 from ..flags import take_arguments
 from ..progress import Watcher
 from ..recipe import Recipe
 from ..recipes import PUBLISHED
 from ..report import write_comparison, write_report
 from ..run import environment
+from ..seeding import SeedSpec
 from ..tables import comparison, methods
 from ..train import train
 from ..verdict import Budget
-from .console import DataRoot, err, out, parse
+from .console import NOTHING, DataRoot, err, out, parse
 from .looking import run_list
+from .weak import evaluate_masks, score_classifier
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def run_train(args: list[str]) -> None:
     with Watcher(out) as watcher:
         scores = train(recipe, run, resume=options.resume, watch=watcher, say=watcher.say)
     if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
-        out.print(f"{run}: val mIoU {scores['miou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}")
+        out.print(f"{run}: val {headline(scores)}")
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,31 @@ class EvaluateOptions:
     """Folder of the data set; the recipe's own without it."""
     workers: int = 2
     """Processes that read images."""
+    seeds: bool = False
+    """Of a classifier: score the masks that its maps lead to, not its tags."""
+    maps: SeedSpec = dataclasses.field(default_factory=SeedSpec)
+    """Of a classifier with --seeds: how the maps are made and turned into masks."""
 
 
 def run_evaluate(args: list[str]) -> None:
-    """RUN [--split test] [--json]: score a trained student"""
+    """RUN|MASKS [--split test] [--json]: score a student, a classifier, its seeds, or a folder of masks"""
+    given, args = take_arguments(NOTHING, args)
     options = parse(EvaluateOptions, args, "evaluate")
+    if (options.run / "seeds.json").is_file():
+        _show_scores(evaluate_masks(options.run, given.data.args, options.data_root), str(options.run), options.json)
+        return
     saved = load(options.run)
     if saved.recipe is None:
         raise ValueError(
             f"{saved.file} does not say which data it was trained on: give a run or a checkpoint of segstill"
         )
-    data = dataclasses.replace(saved.recipe.data, root=options.data_root or saved.recipe.data.root)
+    data = saved.recipe.data
+    data = dataclasses.replace(data, root=options.data_root or data.root, args=data.args | given.data.args)
     split = options.split or choose_split(data, "val", "test", say=err.print)
+    if options.seeds or saved.model.predicts == "tags":
+        scores = score_classifier(options.run, data, split, options.maps if options.seeds else None, options.workers)
+        _show_scores(scores, f"{options.run}, {split}", options.json)
+        return
     teacher = options.teacher or saved.recipe.teacher
     if teacher and not options.teacher and not Path(teacher).exists():
         err.print(f"the teacher {teacher} is not there any more: no agreement with it")
@@ -104,15 +119,21 @@ def run_evaluate(args: list[str]) -> None:
         teacher=load_teacher(dataclasses.replace(saved.recipe, teacher=teacher), saved.classes, say=err.print),
         workers=options.workers,
     )
-    if options.json:
+    _show_scores(scores, f"{options.run}, {split}", options.json)
+
+
+def _show_scores(scores: dict[str, Any], title: str, as_json: bool) -> None:
+    if as_json:
         print(json.dumps(scores))
         return
-    table = Table("score", "value", title=f"{options.run}, {split}")
+    table = Table("score", "value", title=title)
     for name, value in scores.items():
         if not isinstance(value, dict):
-            table.add_row(name, f"{value:.4f}")
-    for name, value in scores["per_class_iou"].items():
-        table.add_row(f"IoU {name}", "absent" if value is None else f"{value:.4f}")
+            table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    for kind in ("per_class_iou", "per_class_ap"):
+        for name, value in scores.get(kind, {}).items():
+            what = "IoU" if kind == "per_class_iou" else "AP"
+            table.add_row(f"{what} {name}", "absent" if value is None else f"{value:.4f}")
     out.print(table)
 
 

@@ -8,6 +8,7 @@ from .family import Family, Make, recipes
 from .methods import METHODS
 from .published import PUBLISHED
 from .voc import VOC_MBV2, VOC_R18, VOC_SMALL
+from .weak import WEAK
 
 FAMILIES: dict[str, Family] = {
     "demo": DEMO,
@@ -23,7 +24,7 @@ FAMILIES: dict[str, Family] = {
     "coco_r18": COCO_R18,
     "coco_mbv2": COCO_MBV2,
 }
-RECIPES: dict[str, Make] = {name: make for family in FAMILIES.values() for name, make in recipes(family).items()}
-"""The teacher, the student alone and the student under every method, of every family."""
+RECIPES: dict[str, Make] = {name: make for family in FAMILIES.values() for name, make in recipes(family).items()} | WEAK
+"""The teacher, the student alone and the student under every method, of every family; and those of weak supervision."""
 
-__all__ = ["FAMILIES", "METHODS", "PUBLISHED", "RECIPES"]
+__all__ = ["FAMILIES", "METHODS", "PUBLISHED", "RECIPES", "WEAK"]

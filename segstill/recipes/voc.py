@@ -38,7 +38,7 @@ SMALL = replace(
     name="voc_small_student",
     data=DataSpec(name="voc", longest_side=257, crop=(193, 257), scale=(0.75, 1.5), workers=1),
     teacher_model=TEACHER_MODEL,
-    epochs=15,
+    epochs=10,
     batch_size=8,
     evaluate_every=5,
 )

@@ -1,0 +1,157 @@
+"""The verb of weak supervision: seeds."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from ..batch import IGNORE
+from ..build import Saved, load
+from ..checkpoint import write
+from ..data import open_dataset, open_tagged
+from ..data.dataset import SegmentationDataset
+from ..data.pictures import read_mask
+from ..evaluate import evaluate_tags, find_devices
+from ..flags import take_arguments
+from ..localise import evaluate_seeds
+from ..metrics import Scores
+from ..models.swtformer import Classifier
+from ..progress import counting
+from ..recipe import DataSpec, read_data_spec
+from ..report.sheet import contact_sheet
+from ..seeding import SeedSpec, write_seeds
+from .console import NOTHING, DataRoot, err, out, parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedsOptions(SeedSpec):
+    """Write the masks that a classifier of image-level labels leads to; masks that exist are never read."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder (its last checkpoint) or checkpoint of a classifier."""
+    out: Path = Path("seeds")
+    """Folder of the masks; what is there already is not made again."""
+    split: str = "train"
+    """Which images."""
+    data_root: DataRoot = None
+    """Folder of the data set; the recipe's own without it."""
+    batch: int = 8
+    """Images of one size that are looked at together."""
+    soft: bool = False
+    """Write the scores of all classes too, as fp16 safetensors."""
+    sheet: int = 48
+    """Pictures on the contact sheet overlays.jpg; 0 for none."""
+
+
+def run_seeds(args: list[str]) -> int:
+    """RUN [--out DIR] [--refine par random-walk]: masks from image-level labels"""
+    given = next((Path(arg) for arg in args[:1] if not arg.startswith("-")), None)
+    if given is None:
+        parse(SeedsOptions, args, "seeds")
+        raise ValueError("the run comes first: segstill seeds RUN [--out DIR] ...")
+    saved, classifier = load_classifier(given)
+    recipe, args = take_arguments(saved.recipe or NOTHING, args)
+    options = parse(SeedsOptions, args, "seeds")
+    data = dataclasses.replace(recipe.data, root=options.data_root or recipe.data.root)
+    dataset = open_tagged(data, options.split)
+    same_classes(saved, dataset.classes)
+    spec = SeedSpec(**{field.name: getattr(options, field.name) for field in dataclasses.fields(SeedSpec)})
+    model = classifier.to(find_devices().device)
+    about = {"classifier": str(saved.file), "data": dataclasses.asdict(data), "split": options.split}
+    with counting(err, "images done") as progress:
+        written = write_seeds(
+            model, dataset, options.out, spec, about=about, batch=options.batch, soft=options.soft, progress=progress
+        )
+    for name, problem in written.left_out.items():
+        err.print(f"left out {name}: {problem}", style="yellow", markup=False, highlight=False)
+    if options.sheet:
+        write_sheet(dataset, options.out, options.sheet)
+    rate = f", {written.masks / written.seconds:.1f} images/s" if written.masks else ""
+    out.print(
+        f"wrote {written.masks} masks into {options.out}{rate}; {written.there_already} were there already, "
+        f"{len(written.left_out)} images were left out",
+        highlight=False,
+    )
+    return 1 if written.left_out else 0
+
+
+def load_classifier(path: Path) -> tuple[Saved, Classifier]:
+    """Load a classifier: of a run its last checkpoint, because its best is the best at telling tags, not places."""
+    saved = load(path / "last.safetensors" if (path / "last.safetensors").is_file() else path)
+    if not isinstance(saved.model, Classifier):
+        raise ValueError(
+            f"{saved.file} holds a network that predicts masks, expected a classifier of image-level labels: train one "
+            "(segstill train voc_weak_v2), or score this one without --seeds"
+        )
+    return saved, saved.model
+
+
+def same_classes(saved: Saved, classes: tuple[str, ...]) -> None:
+    """Raise ValueError unless the data has the classes that the classifier was trained on."""
+    if saved.classes != classes:
+        only = sorted(set(saved.classes) ^ set(classes))
+        raise ValueError(
+            f"the classifier {saved.file} knows {len(saved.classes)} classes, the data {len(classes)}, and "
+            f"{only or 'their order'} differ: give the data that it was trained on"
+        )
+
+
+def write_sheet(dataset: SegmentationDataset, folder: Path, count: int) -> None:
+    """Draw masks over `count` images spread over the data set, as overlays.jpg beside the masks."""
+    made = [index for index in range(len(dataset)) if (folder / f"{dataset.name(index)}.png").is_file()]
+    chosen = [made[place * len(made) // min(count, len(made))] for place in range(min(count, len(made)))]
+    if not chosen:
+        return
+    images = [dataset[index][0].permute(1, 2, 0).numpy() for index in chosen]
+    names = [dataset.name(index) for index in chosen]
+    masks = [read_mask(folder / f"{name}.png", dataset.classes).numpy() for name in names]
+    write(folder / "overlays.jpg", contact_sheet(images, masks, names, dataset.palette))
+
+
+def score_classifier(
+    run: Path, data: DataSpec, split: str, spec: SeedSpec | None, workers: int
+) -> dict[str, float | int | dict[str, float | None]]:
+    """Return the scores of a classifier's tags; with `spec`, of the seeds that its maps lead to."""
+    saved, classifier = load_classifier(run)
+    tagged = open_tagged(data, split)
+    same_classes(saved, tagged.classes)
+    if spec is None:
+        return evaluate_tags(
+            load(run).model, tagged, longest_side=data.longest_side, short_side=data.short_side, workers=workers
+        )
+    with counting(err, "images done") as progress:
+        model = classifier.to(find_devices().device)
+        return evaluate_seeds(model, tagged, open_dataset(data, split), spec, progress=progress)
+
+
+def evaluate_masks(folder: Path, arguments: dict[str, Any], root: str | None) -> dict[str, Any]:
+    """Score a folder of masks as `segstill seeds` writes them, on those of its images that have true ones."""
+    about = json.loads((folder / "seeds.json").read_text())
+    data = read_data_spec(about["data"])
+    data = dataclasses.replace(data, root=root or data.root, args=data.args | arguments)
+    truth = open_dataset(data, about["split"])
+    scores = Scores(len(truth.classes), boundary=False)
+    images, pixels, open_pixels = 0, 0, 0
+    for index in range(len(truth)):
+        file = folder / f"{truth.name(index)}.png"
+        if not file.is_file():
+            continue
+        mask = truth[index][1]
+        made = read_mask(file, truth.classes)
+        if mask is None:
+            continue
+        # What a mask leaves open is wrong in no class: it is compared where it says something.
+        mask = torch.where(made == IGNORE, IGNORE, mask)
+        scores.update(made[None], mask[None])
+        images, pixels = images + 1, pixels + made.numel()
+        open_pixels += int((made == IGNORE).sum())
+    if not images:
+        raise ValueError(
+            f"none of the {len(truth)} images with true masks has one in {folder}: choose the list that they were made "
+            "for (--data.args.train LIST)"
+        )
+    return {**scores.result(truth.classes), "open_pixels": open_pixels / pixels, "images": images}

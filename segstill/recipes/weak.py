@@ -1,0 +1,155 @@
+"""Weak supervision: SWTformer V1 and V2 learn from image-level labels; `*_pseudo` learns from the masks they lead to.
+
+    segstill train voc_weak_v2 --data.root DIR
+    segstill seeds runs/voc_weak_v2 --out masks
+    segstill train voc_pseudo --data.root DIR --data.masks masks
+
+After Ahmadi and Kasaei, SWTformer (2024), arXiv:2401.17828.  Its text gives neither learning rate nor epochs nor the
+weights of the losses: those here are ours (docs/methods.md).  V2 starts with the classification loss alone, because
+seeds of an untrained classifier are noise.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..recipe import DataSpec, ModelSpec, Recipe, TermSpec
+from .camvid import SMALL_TEACHER
+
+V1 = {"tags": TermSpec()}
+V2 = {"tags": TermSpec(), "gsc": TermSpec(start=0.2), "ccl": TermSpec(weight=0.1, start=0.2)}
+
+VOC = Recipe(
+    name="voc_weak_v1",
+    data=DataSpec(
+        name="voc", crop=(448, 448), scale=(0.7, 1.4), photometric=0.5, workers=4, args={"train": "trainaug"}
+    ),
+    student=ModelSpec(name="swtformer", weights="imagenet", args={"version": 1}),
+    terms=V1,
+    epochs=15,
+    batch_size=16,
+    optimizer="adamw",
+    lr=5e-5,
+    weight_decay=0.05,
+    clip=1.0,
+)
+VOC_SMALL = replace(
+    VOC,
+    name="voc_small_weak_v1",
+    data=replace(VOC.data, crop=(320, 320), scale=(0.8, 1.6), workers=1, args={"train": "train_weak"}),
+    student=ModelSpec(
+        name="swtformer",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        args={"version": 1, "encoder": "mobilenet_v2", "output_stride": 16, "head_kernel": 1},
+    ),
+    epochs=5,
+    lr=1e-4,
+    head_lr_factor=20.0,
+    weight_decay=0.01,
+)
+MSRC_SMALL = replace(
+    VOC_SMALL,
+    name="msrc21_small_weak_v1",
+    data=replace(VOC_SMALL.data, name="msrc21", crop=(256, 256), args={}),
+    epochs=15,
+)
+SCENES = replace(
+    VOC,
+    name="demo_weak_v1",
+    data=DataSpec(
+        name="scenes",
+        crop=(64, 96),
+        scale=(0.75, 1.5),
+        workers=0,
+        args={"count": 256, "size": (64, 96), "kinds": (1, 3)},
+    ),
+    student=ModelSpec(
+        name="swtformer",
+        args={
+            "version": 1,
+            "encoder": "tu-swin_tiny_patch4_window7_224",
+            "embed_dim": 32,
+            "depths": (1, 1, 2, 1),
+            "num_heads": (1, 2, 4, 8),
+            "patch_size": 2,
+            "window_size": 4,
+            "head_kernel": 1,
+        },
+    ),
+    epochs=30,
+    lr=1e-3,
+    head_lr_factor=1.0,
+)
+VOC_PSEUDO = replace(
+    VOC,
+    name="voc_pseudo",
+    data=replace(VOC.data, crop=(513, 513), scale=(0.5, 2.0)),
+    student=ModelSpec(name="deeplabv3plus", weights="imagenet", args={"encoder": "resnet101"}),
+    terms={"cross_entropy": TermSpec()},
+    epochs=30,
+    batch_size=8,
+    optimizer="sgd",
+    lr=0.001,
+    weight_decay=5e-4,
+    nesterov=True,
+    clip=None,
+)
+VOC_SMALL_PSEUDO = replace(
+    VOC_SMALL,
+    name="voc_small_pseudo",
+    data=replace(VOC_SMALL.data, longest_side=321, crop=(257, 321), scale=(0.75, 1.5), photometric=0.0),
+    student=replace(VOC_SMALL.student, name="smp", args=SMALL_TEACHER),
+    terms={"cross_entropy": TermSpec()},
+    epochs=10,
+    batch_size=8,
+    lr=0.0005,
+    head_lr_factor=4.0,
+    clip=None,
+    evaluate_every=5,
+)
+ABOUT = {
+    "voc": "VOC 2012 with the images of trainaug",
+    "voc_small": "a part of VOC, MobileNetV2 in place of Swin, on a CPU",
+    "msrc21_small": "MSRC-21, its 15 kinds of objects on background, MobileNetV2 in place of Swin, on a CPU",
+    "demo": "drawn scenes, a small Swin transformer from scratch",
+}
+FLAGS = "--data.root DIR --student.weights mobilenet_v2_1.0_imagenet.pth"
+
+
+def _recipes() -> dict[str, Callable[[], Recipe]]:
+    made = []
+    flags = {"voc": "--data.root DIR", "voc_small": FLAGS, "msrc21_small": FLAGS}
+    for first in (VOC, VOC_SMALL, MSRC_SMALL, SCENES):
+        second = replace(
+            first,
+            name=first.name.replace("_v1", "_v2"),
+            student=replace(first.student, args=first.student.args | {"version": 2}),
+            terms=V2,
+        )
+        made += [(first, "SWTformer-V1"), (second, "SWTformer-V2")]
+    msrc_pseudo = replace(
+        VOC_SMALL_PSEUDO, name="msrc21_small_pseudo", data=replace(VOC_SMALL_PSEUDO.data, name="msrc21", args={})
+    )
+    made += [(pseudo, "a network on generated masks") for pseudo in (VOC_PSEUDO, VOC_SMALL_PSEUDO, msrc_pseudo)]
+    return {recipe.name: _make(recipe, what, flags) for recipe, what in made}
+
+
+def _make(recipe: Recipe, what: str, flags: dict[str, str]) -> Callable[[], Recipe]:
+    data = recipe.name.partition("_weak")[0].removesuffix("_pseudo")
+    command = ["segstill train", recipe.name, flags.get(data, "")]
+    if recipe.name.endswith("_pseudo"):
+        command.append("--data.masks DIR")
+
+    def make() -> Recipe:
+        return recipe
+
+    make.__doc__ = (
+        f"{what}: {ABOUT[data]}.\n\n    {' '.join(part for part in command if part)}\n\n"
+        "Published: of SWTformer only gains are known (docs/methods.md).\nOurs: docs/results.md."
+    )
+    make.__name__ = recipe.name
+    return make
+
+
+WEAK = _recipes()
+"""SWTformer V1 and V2 and the networks that learn from their masks, by name."""

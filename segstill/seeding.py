@@ -1,0 +1,278 @@
+"""Seed maps: what a classifier of image-level labels sees of each class, refined and written as masks.
+
+    segstill seeds RUN --out masks --refine par
+
+Scales, mirroring and sums are those of SIPE (Chen et al., CVPR 2022, arXiv:2203.02909), which SWTformer-V2 is built on.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .batch import IGNORE
+from .checkpoint import save_tensors, write
+from .data.dataset import SegmentationDataset
+from .data.pictures import FileError, png
+from .models.swtformer import Classifier
+from .prototypes import background_aware
+from .run import interruption
+from .seeds import feature_affinities, par, walk
+
+Refinement = Literal["par", "random-walk"]
+FLOOR = 1e-5
+"""Added to the maximum that a map is divided by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedSpec:
+    """How maps are made and turned into masks."""
+
+    scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
+    """Factors by which the image is enlarged; the maps are added up."""
+    flip: bool = True
+    """Look at the mirrored image too."""
+    threshold: float = 0.25
+    """Score of the background, in [0, 1]; of V1 alone, because V2 has a map of the background."""
+    background_factor: float = 0.5
+    """Factor on how much a place belongs to the background when V2 chooses its seeds; lower gives larger objects."""
+    refine: tuple[Refinement, ...] = ()
+    """Refinements, in this order."""
+    band: float = 0.0
+    """Pixels whose best class leads the second by less than this share of all scores get 255; 0 gives none."""
+    half: bool = True
+    """Refine by pixels at half the image's size, as its authors do."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no map can be made with."""
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales are {self.scales}, expected factors above 0: pass for example --scales 1 0.5 1.5")
+        for name in ("threshold", "background_factor", "band"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a number from 0 to 1")
+
+
+class Views(NamedTuple):
+    """The maps of some images of one size, added up over scales and mirror images."""
+
+    maps: Tensor
+    """(N, K + 1, H, W) in [0, 1], background first; 0 for classes that the tags do not name."""
+    fused: Tensor | None
+    """(N, D, h, w) features of the first scale, for affinities; None of V1."""
+
+
+@torch.no_grad()
+def class_maps(model: Classifier, image: Tensor, tags: Tensor, spec: SeedSpec) -> Views:
+    """Return the class maps of images.
+
+    Every view is scaled to multiples of the network's stride, so that none is padded.
+
+    Args:
+        model: a classifier in eval mode.
+        image: (N, 3, H, W) uint8, or float in [0, 1].
+        tags: (N, K) in {0, 1}.
+        spec: scales, mirroring, background.
+    """
+    image = image if image.is_floating_point() else image.float() / 255
+    size = (image.shape[2], image.shape[3])
+    total, features = torch.zeros((), device=image.device), None
+    for scale in spec.scales:
+        sides = [max(1, round(side * scale / model.stride)) * model.stride for side in size]
+        view = F.interpolate(image, sides, mode="bilinear", align_corners=False, antialias=scale < 1)
+        looks = [model.look(view)]
+        if spec.flip:
+            looks.append(model.look(view.flip(3)))
+        cams = [look.cam.float() for look in looks]
+        if looks[0].fused is None:
+            maps = _laid_over([cam.relu() for cam in cams])
+        else:
+            fused = _laid_over([look.fused.float() for look in looks if look.fused is not None])
+            aware = background_aware(_laid_over(cams), fused, tags, background_factor=spec.background_factor)
+            maps, features = aware.is_cam, fused if features is None else features
+        total = total + F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    named = tags.to(total)
+    if features is not None:
+        named = torch.cat([named.new_ones(len(named), 1), named], dim=1)
+    maps = total * named[:, :, None, None]
+    maps = maps / (maps.amax(dim=(2, 3), keepdim=True) + FLOOR)
+    if features is None:
+        maps = torch.cat([torch.full_like(maps[:, :1], spec.threshold), maps], dim=1)
+    return Views(maps, features)
+
+
+def _laid_over(maps: list[Tensor]) -> Tensor:
+    """Add the maps of the mirrored image, mirrored back, to those of the image."""
+    return maps[0] + maps[1].flip(3) if len(maps) > 1 else maps[0]
+
+
+def refined(image: Tensor, views: Views, spec: SeedSpec) -> Tensor:
+    """Return (N, K + 1, H, W) scores after the refinements; only classes that some image has are worked on."""
+    maps = views.maps
+    present = maps.amax(dim=(0, 2, 3)) > 0
+    few = maps[:, present]
+    for step in spec.refine:
+        few = _by_pixels(image, few, spec) if step == "par" else _by_walk(few, views.fused)
+    return maps.new_zeros(maps.shape).index_copy_(1, present.nonzero()[:, 0], few)
+
+
+def masks(scores: Tensor, band: float = 0.0) -> Tensor:
+    """Return (N, H, W) uint8 class ids; 255 where the best class leads by less than `band` of the sum of all scores."""
+    best = scores.topk(2, dim=1)
+    ids = best.indices[:, 0].to(torch.uint8)
+    lead = (best.values[:, 0] - best.values[:, 1]) / scores.sum(dim=1).clamp(min=FLOOR)
+    return torch.where(lead < band, IGNORE, ids)
+
+
+def _by_pixels(image: Tensor, maps: Tensor, spec: SeedSpec) -> Tensor:
+    size = (maps.shape[2], maps.shape[3])
+    shown = image if image.is_floating_point() else image.float() / 255
+    if spec.half:
+        small = [max(1, round(side / 2)) for side in size]
+        shown = F.interpolate(shown, small, mode="bilinear", align_corners=False, antialias=True)
+    smooth = par(shown, F.interpolate(maps, shown.shape[2:], mode="bilinear", align_corners=False))
+    return F.interpolate(smooth, size, mode="bilinear", align_corners=False)
+
+
+def _by_walk(maps: Tensor, fused: Tensor | None) -> Tensor:
+    if fused is None:
+        raise ValueError(
+            "the random walk goes along the fused features of V2, and this classifier is V1: refine by par"
+        )
+    small = F.interpolate(maps, fused.shape[2:], mode="bilinear", align_corners=False, antialias=True)
+    spread = walk(small, feature_affinities(fused))
+    spread = spread / (spread.amax(dim=(2, 3), keepdim=True) + FLOOR)
+    return F.interpolate(spread, maps.shape[2:], mode="bilinear", align_corners=False)
+
+
+@dataclass
+class Written:
+    """What a job wrote and what it left out."""
+
+    masks: int = 0
+    there_already: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def write_seeds(
+    model: Classifier,
+    dataset: SegmentationDataset,
+    out: Path,
+    spec: SeedSpec,
+    *,
+    about: dict[str, Any] | None = None,
+    batch: int = 8,
+    soft: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Written:
+    """Write a palette PNG per image into `out`, and seeds.json, which says how they were made.
+
+    What is there already is not made again.  A file that cannot be read is left out and listed; the others go on.
+
+    Args:
+        model: a classifier; it is moved nowhere and left in eval mode.
+        dataset: images with tags; no mask is read.
+        out: the folder.
+        spec: how.
+        about: goes into seeds.json.
+        batch: images of one size that are looked at together.
+        soft: write the scores too, as fp16 safetensors.
+        progress: is told how many of how many are done.
+
+    Raises:
+        ValueError: `out` holds masks that were made in another way.
+        KeyboardInterrupt: interrupted; the same call continues.
+    """
+    # As it will be read back: tuples become lists.
+    made = json.loads(json.dumps({"classes": dataset.classes, **asdict(spec), **(about or {})}))
+    _same_way(out, made)
+    out.mkdir(parents=True, exist_ok=True)
+    write(out / "seeds.json", json.dumps(made, indent=2))
+    written = Written()
+    device = next(model.parameters()).device
+    model.eval()
+    began = time.perf_counter()
+    with interruption() as interrupted:
+        for indices, image, tags in _buckets(dataset, out, batch, soft, written):
+            image, tags = image.to(device), tags.to(device)
+            scores = refined(image, class_maps(model, image, tags, spec), spec)
+            ids = masks(scores, spec.band).cpu()
+            for place, index in enumerate(indices):
+                name = dataset.name(index)
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                if soft:
+                    save_tensors(out / f"{name}.safetensors", {"maps": scores[place].half().cpu()})
+                write(out / f"{name}.png", png(ids[place], dataset.palette))
+            written.masks += len(indices)
+            progress(written.masks + written.there_already + len(written.left_out), len(dataset))
+            if interrupted.is_set():
+                raise KeyboardInterrupt(f"stopped after {written.masks} masks: the same command continues")
+    written.seconds = time.perf_counter() - began
+    write(out / "seeds.json", json.dumps(made | {"left_out": written.left_out}, indent=2))
+    return written
+
+
+def _same_way(out: Path, made: dict[str, Any]) -> None:
+    file = out / "seeds.json"
+    if not file.is_file():
+        if out.is_dir() and any(out.glob("*.png")):
+            raise ValueError(f"{out} holds pictures and no seeds.json: choose an empty folder with --out")
+        return
+    before = json.loads(file.read_text())
+    if other := [name for name in made if before.get(name) != made[name]]:
+        told = "; ".join(f"{name}: {before.get(name)} there, {made[name]} now" for name in other)
+        raise ValueError(f"{out} holds masks that were made in another way ({told}): choose another --out")
+
+
+def _buckets(
+    dataset: SegmentationDataset, out: Path, batch: int, soft: bool, written: Written
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Collect images of one size; at most four times `batch` images wait for others of theirs."""
+    waiting: dict[tuple[int, int], list[tuple[int, Tensor, Tensor]]] = {}
+
+    def take(size: tuple[int, int]) -> tuple[list[int], Tensor, Tensor]:
+        indices, images, tags = zip(*waiting.pop(size), strict=True)
+        return list(indices), torch.stack(images), torch.stack(tags)
+
+    for index in range(len(dataset)):
+        name = dataset.name(index)
+        if (out / f"{name}.png").is_file() and (not soft or (out / f"{name}.safetensors").is_file()):
+            written.there_already += 1
+            continue
+        try:
+            image, tags = dataset[index][0], dataset.tags(index)
+        except (FileError, OSError) as error:
+            written.left_out[name] = str(error)
+            continue
+        if tags is None:
+            written.left_out[name] = "has no tags: nothing says what to look for in it"
+            continue
+        size = (image.shape[1], image.shape[2])
+        waiting.setdefault(size, []).append((index, image, tags))
+        if len(waiting[size]) == batch:
+            yield take(size)
+        elif sum(map(len, waiting.values())) > 4 * batch:
+            yield take(max(waiting, key=lambda each: len(waiting[each])))
+    while waiting:
+        yield take(next(iter(waiting)))
+
+
+def overlays(
+    images: Sequence[Tensor], shown: Sequence[Tensor], palette: Sequence[tuple[int, int, int]]
+) -> list[Tensor]:
+    """Lay masks (H, W) over images (3, H, W) uint8; the background stays as it is."""
+    colours = torch.zeros(256, 3, dtype=torch.uint8)
+    colours[: len(palette)] = torch.tensor(palette, dtype=torch.uint8)
+    colours[IGNORE] = 255
+    result = []
+    for image, mask in zip(images, shown, strict=True):
+        colour = colours[mask.long()].permute(2, 0, 1)
+        mixed = (image.float() * 0.45 + colour.float() * 0.55).to(torch.uint8)
+        result.append(torch.where(mask == 0, image, mixed))
+    return result
