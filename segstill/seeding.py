@@ -145,7 +145,7 @@ def _by_walk(maps: Tensor, fused: Tensor | None) -> Tensor:
             "the random walk goes along the fused features of V2, and this classifier is V1: refine by par"
         )
     small = F.interpolate(maps, fused.shape[2:], mode="bilinear", align_corners=False, antialias=True)
-    spread = walk(small, feature_affinities(fused))
+    spread = walk(small, feature_affinities(fused, similarity="cosine"))
     spread = spread / (spread.amax(dim=(2, 3), keepdim=True) + FLOOR)
     return F.interpolate(spread, maps.shape[2:], mode="bilinear", align_corners=False)
 

@@ -17,7 +17,7 @@ from ..models import MODELS
 from ..probe import build_to_look_at, list_taps, propose_pairs, recipe_to_look_at
 from ..progress import counting
 from ..recipe import ModelSpec, Recipe, TermSpec, to_json
-from ..recipes import FAMILIES, METHODS, RECIPES
+from ..recipes import FAMILIES, METHODS, RECIPES, WEAK
 from ..tables import features, pairs
 from .console import NOTHING, DataRoot, err, out, parse
 
@@ -41,6 +41,7 @@ def run_list(args: list[str]) -> None:
         methods.add_row(name, " + ".join(_term(*term) for term in terms.items()))
     out.print(methods)
     out.print("a recipe is FAMILY_METHOD, such as camvid_small_attnfd; its teacher's is", ", ".join(_teachers()))
+    out.print(f"weak supervision, from image-level labels: {', '.join(WEAK)}")
     for what, names in (("models", MODELS), ("losses", LOSSES), ("data sets", DATASETS)):
         out.print(f"{what}: {', '.join(names)}")
 

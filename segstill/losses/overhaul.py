@@ -12,8 +12,9 @@ The paper allows m to be measured, or to be computed from the batch normalisatio
 values of a channel have the mean `bn_bias` and the deviation |`bn_weight`| and are taken to be normal.  `Overhaul`
 measures it unless it is given these numbers: a feature may be a sum (residual blocks) or have no batch normalisation.
 
-Differs from the published code ("published" reproduces it): there the squares are summed, not averaged, each tap is
-divided by a number of its own (8, 4, 2, 1 for the stages), and the total is multiplied by 1e-5 / N.
+Differs from the published code ("published" reproduces it): there the squares of an image are summed, not averaged,
+and every tap is divided by a number of its own (8, 4, 2, 1 for the stages, 1 for the ASPP, 16 for the decoder), which
+is `dividers` here.  Its factor 1e-5 is the weight of the term.
 """
 
 import math
@@ -97,9 +98,11 @@ class Overhaul(FeatureLoss):
         norms: tap -> weight and bias, each (C,), of the batch normalisation that made the teacher's feature, from which
             the margins are computed.  The margins of the other taps are measured: running means over the valid cells of
             the training batches, kept with the loss.
+        dividers: for every tap the number > 0 that its value is divided by.  None given: 1 for all.
+        variant: "published" sums over cells and channels, divides by N, and masks nothing.
 
     Raises:
-        ValueError: a tap that is not in `channels` or in `taps`.
+        ValueError: a tap that is not in `channels` or in `taps`, or dividers that do not go with the taps.
     """
 
     function = staticmethod(partial_l2)
@@ -110,11 +113,18 @@ class Overhaul(FeatureLoss):
         *,
         taps: tuple[str, ...] = ("encoder_pre",),
         norms: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+        dividers: tuple[float, ...] = (),
+        variant: Variant = "paper",
     ):
-        super().__init__(channels, taps=taps)
+        super().__init__(channels, taps=taps, variant=variant)
         norms = norms or {}
         if unknown := sorted(set(norms) - set(taps)):
             raise ValueError(f"norms are given for {unknown}, expected some of the taps {list(taps)}")
+        if dividers and not (len(dividers) == len(taps) and all(divider > 0 for divider in dividers)):
+            raise ValueError(
+                f"dividers are {tuple(dividers)}, expected a number above 0 for each of the taps {list(taps)}, or none"
+            )
+        self.dividers = dict(zip(taps, dividers or (1.0,) * len(taps), strict=True))
         self.given = tuple(norms)
         for tap in taps:
             if tap in norms:
@@ -129,7 +139,8 @@ class Overhaul(FeatureLoss):
 
     def compare(self, tap: str, student: Tensor, teacher: Tensor, valid: Tensor | None, **more: Any) -> Tensor:
         """Return the loss at one tap."""
-        return super().compare(tap, student, teacher, valid, margin=self._margin(tap, teacher, valid), **more)
+        value = super().compare(tap, student, teacher, valid, margin=self._margin(tap, teacher, valid), **more)
+        return value / (self.dividers[tap] * (len(student) if self.variant == "published" else 1))
 
     def _margin(self, tap: str, teacher: Tensor, valid: Tensor | None) -> Tensor:
         if tap in self.given:

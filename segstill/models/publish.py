@@ -5,17 +5,26 @@ Also removes the parts of a network that its scores do not depend on.
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..taps import Tap, Tapped
 
-# As autograd names them without "Backward0": relu6 is a hardtanh there.
-_FUNCTIONAL = {
-    *("relu", "hardtanh", "clamp", "clampmin", "threshold", "leakyrelu", "prelu", "rrelu", "elu", "celu", "selu"),
-    *("gelu", "silu", "mish", "hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus", "logsigmoid"),
+# As autograd names them without "Backward0".  What is in neither set may be an activation, or a part of one.
+_WEIGHT = "torch::autograd::accumulategrad"
+_LAYERS = {
+    *("convolution", "addmm", "mm", "bmm", "linear", _WEIGHT),
+    *("nativebatchnorm", "cudnnbatchnorm", "miopenbatchnorm", "nativegroupnorm", "nativelayernorm"),
 }
+_MOVES = {
+    *("view", "unsafeview", "permute", "transpose", "t", "clone", "alias", "expand", "tocopy", "constantpadnd", "roll"),
+    *("slice", "select", "squeeze", "unsqueeze", "split", "splitwithsizes", "unbind", "cat", "stack", "pixelshuffle"),
+    *("avgpool2d", "adaptiveavgpool2d", "mean", "maxpool2dwithindices"),
+    *("upsamplenearest2d", "upsamplebilinear2d", "upsamplebicubic2d"),
+}
+_SUMS = {"add", "sub", "sum"}
 
 
 def publish_taps(net: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -> dict[str, Tap]:
@@ -24,8 +33,10 @@ def publish_taps(net: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -
     Nothing is known about the network: one forward pass records what every activation and dropout module takes and
     returns, and tensors are matched by identity.
 
-    - No activation produced the feature (a linear bottleneck): "NAME_pre" is the feature itself.
-    - A function, not a module, activated it (`F.relu`): its input cannot be tapped, and there is no "NAME_pre".
+    - No activation produced the feature: "NAME_pre" is the feature itself.  It comes straight from layers (a linear
+      bottleneck, a normalisation), or these were added up, scaled by weights, moved, pooled or resized.
+    - Otherwise there is no "NAME_pre": a function or arithmetic activated it (`F.relu`, `x * sigmoid(x)`), whose input
+      cannot be tapped, or it was moved, added or gated after its activation.
     - The feature leaves a dropout module: the tap is moved to before the dropout.
 
     Activations and dropouts that would overwrite a published feature are set to `inplace=False`; apart from that the
@@ -54,7 +65,8 @@ def publish_taps(net: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -
         raw = {name: tap._replace(layout="NCHW") for name, tap in taps.items()}
         # Gradients are on because the graph knows which function made a feature.
         with Tapped(net, raw) as tapped, torch.enable_grad():
-            features = tapped(image)
+            # The image's gradient makes the graph whole where weights are frozen.
+            features = tapped(image.detach().requires_grad_().clone())
     finally:
         for handle in handles:
             handle.remove()
@@ -80,7 +92,7 @@ def publish_taps(net: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -
         if activation is not None:
             published[f"{name}_pre"] = read(activation, tap)
             kept.append(activations[activation][0])
-        elif _made_by(feature) not in _FUNCTIONAL:
+        elif _nothing_activated(feature):
             published[f"{name}_pre"] = published[name]
     for path, given, result in runs:
         if path in inplace and any(tensor is given or tensor is result for tensor in kept):
@@ -135,5 +147,29 @@ def _is_dropout(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.dropout._DropoutNd)
 
 
-def _made_by(feature: Tensor) -> str:
-    return re.sub(r"Backward\d*$", "", feature.grad_fn.name()).lower() if feature.grad_fn else ""
+def _nothing_activated(feature: Tensor) -> bool:
+    """Tell whether the graph leads from the feature back to layers by moves, sums and scaling alone."""
+    waiting, seen = [feature.grad_fn], set()
+    while waiting:
+        step = waiting.pop()
+        if step is None or step in seen:
+            continue
+        seen.add(step)
+        name, sources = _name(step), [source for source, _ in step.next_functions]
+        # A factor without a gradient may be a mask that was computed from the feature: x * (x > 0).
+        scaled = name == "mul" and None not in sources and any(_is_weight(source) for source in sources)
+        if name in _MOVES | _SUMS or scaled:
+            waiting += sources
+        elif name not in _LAYERS:
+            return False
+    return feature.grad_fn is not None
+
+
+def _is_weight(step: Any) -> bool:
+    while _name(step) in _MOVES and len(step.next_functions) == 1:
+        step = step.next_functions[0][0]
+    return _name(step) == _WEIGHT
+
+
+def _name(step: Any) -> str:
+    return re.sub(r"Backward\d*$", "", step.name()).lower() if step else ""

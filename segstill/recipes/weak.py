@@ -32,6 +32,7 @@ VOC = Recipe(
     weight_decay=0.05,
     clip=1.0,
 )
+FOLDER = replace(VOC, name="folder_weak_v1", data=replace(VOC.data, name="folder", args={}))
 VOC_SMALL = replace(
     VOC,
     name="voc_small_weak_v1",
@@ -94,6 +95,7 @@ VOC_PSEUDO = replace(
     nesterov=True,
     clip=None,
 )
+FOLDER_PSEUDO = replace(VOC_PSEUDO, name="folder_pseudo", data=replace(VOC_PSEUDO.data, name="folder", args={}))
 VOC_SMALL_PSEUDO = replace(
     VOC_SMALL,
     name="voc_small_pseudo",
@@ -109,6 +111,7 @@ VOC_SMALL_PSEUDO = replace(
 )
 ABOUT = {
     "voc": "VOC 2012 with the images of trainaug",
+    "folder": "your own images, whose tags are in tags.csv or in a folder per class",
     "voc_small": "a part of VOC, MobileNetV2 in place of Swin, on a CPU",
     "msrc21_small": "MSRC-21, its 15 kinds of objects on background, MobileNetV2 in place of Swin, on a CPU",
     "demo": "drawn scenes, a small Swin transformer from scratch",
@@ -118,8 +121,13 @@ FLAGS = "--data.root DIR --student.weights mobilenet_v2_1.0_imagenet.pth"
 
 def _recipes() -> dict[str, Callable[[], Recipe]]:
     made = []
-    flags = {"voc": "--data.root DIR", "voc_small": FLAGS, "msrc21_small": FLAGS}
-    for first in (VOC, VOC_SMALL, MSRC_SMALL, SCENES):
+    flags = {
+        "voc": "--data.root DIR",
+        "folder": "--data.root DIR --data.classes background NAME ...",
+        "voc_small": FLAGS,
+        "msrc21_small": FLAGS,
+    }
+    for first in (VOC, FOLDER, VOC_SMALL, MSRC_SMALL, SCENES):
         second = replace(
             first,
             name=first.name.replace("_v1", "_v2"),
@@ -130,7 +138,10 @@ def _recipes() -> dict[str, Callable[[], Recipe]]:
     msrc_pseudo = replace(
         VOC_SMALL_PSEUDO, name="msrc21_small_pseudo", data=replace(VOC_SMALL_PSEUDO.data, name="msrc21", args={})
     )
-    made += [(pseudo, "a network on generated masks") for pseudo in (VOC_PSEUDO, VOC_SMALL_PSEUDO, msrc_pseudo)]
+    made += [
+        (pseudo, "a network on generated masks")
+        for pseudo in (VOC_PSEUDO, FOLDER_PSEUDO, VOC_SMALL_PSEUDO, msrc_pseudo)
+    ]
     return {recipe.name: _make(recipe, what, flags) for recipe, what in made}
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..checkpoint import write
 from ..verdict import Comparison, Result
-from .figures import Point, scatter, series_colour
 from .page import document
+from .scatter import Point, mark, scatter
 from .table import number, percent
 
 Cell = Callable[[Result, Comparison], str]
@@ -96,17 +96,18 @@ def summarise(comparison: Comparison) -> str:
 
 
 def _chart(comparison: Comparison) -> str:
-    floor = comparison.results[0].ms_per_step
+    alone = comparison.results[0]
+    floor = alone.ms_per_step
+    family = alone.name.removesuffix("student") if alone.name.endswith("_student") else ""
     points, legend = [], []
     for series, result in enumerate(comparison.results[1:]):
         if not result.differences or not result.ms_per_step or not floor:
             continue
         gain = 100 * sum(result.differences) / len(result.differences)
         low, high = (100 * end for end in result.interval) if result.interval else (gain, gain)
-        points.append(Point(result.ms_per_step / floor, gain, low, high, series))
-        legend.append(
-            f'<li><span class="swatch" style="--colour: {series_colour(series)}"></span>{escape(result.name)}</li>'
-        )
+        cost, label = result.ms_per_step / floor, result.name.removeprefix(family)
+        points.append(Point(x=cost, y=gain, low=low, high=high, series=series, label=label))
+        legend.append(f"<li>{mark(series)}{escape(result.name)}</li>")
     if not points:
         return ""
     svg = scatter(
@@ -114,9 +115,10 @@ def _chart(comparison: Comparison) -> str:
     )
     words = "; ".join(f"{r.name}: {_gain(r, comparison)}" for r in comparison.results[1:] if r.differences)
     return (
-        f'<ul class="legend">{"".join(legend)}</ul><div class="charts"><figure>'
+        f'<ul class="legend">{"".join(legend)}</ul><div class="charts wide"><figure>'
         f'<span class="hidden">{escape(words)}</span>{svg}'
-        "<figcaption>Bars: 95 % confidence interval of the paired difference; it may leave the chart."
+        "<figcaption>Bars: 95 % confidence interval of the paired difference; it may leave the chart. A mark whose "
+        "name finds no room beside it is told by its colour and shape."
         "</figcaption></figure></div>"
     )
 
@@ -167,7 +169,8 @@ NOTES = (
     "Gain: mean of the differences to the student alone with the same seed, with Student's 95 % confidence interval; "
     "within noise means that the interval holds 0.",
     "Of twenty methods that do nothing, one is called better or worse by chance.",
-    "Memory: of the whole run, the look at the teacher before its first step included.",
+    "Memory: on a GPU, what a training step holds at most, without the checks before the first one and without "
+    "evaluations; on a CPU, what the whole process has held at most, with both.",
     "Gap closed: the gain as a share of the teacher's lead over the student alone.",
     "Published numbers come from the methods' authors, with their own set-up, and are not to be compared with ours.",
 )

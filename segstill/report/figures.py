@@ -17,8 +17,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 # matplotlib knows no CSS variables: it draws in colours that nobody else uses, which are then replaced.
-MUTED, RULE = "#010203", "#010204"
-VARIABLES = {MUTED: "var(--muted)", RULE: "var(--rule)"}
+MUTED, RULE, PAGE = "#010203", "#010204", "#010205"
+VARIABLES = {MUTED: "var(--muted)", RULE: "var(--rule)", PAGE: "var(--page)"}
 SERIES = 8
 """Colours of the page, --series-0 to --series-7; further series repeat them with dashes."""
 POINTS = 140
@@ -60,18 +60,6 @@ class Curve:
     dashed: bool = False
 
 
-@dataclass(frozen=True)
-class Point:
-    """One mark of a scatter plot, with a vertical bar."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-    series: int
-    """Which colour."""
-
-
 def series_colour(series: int) -> str:
     """Return the CSS colour of a series."""
     return f"var(--series-{series % SERIES})"
@@ -90,45 +78,18 @@ def curves(
         size: width and height in CSS pixels before the page scales it.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(size)
+        figure, axes = new_figure(size)
         for line in lines:
             x, y = _thinned(np.asarray(line.x, float), np.asarray(line.y, float))
             alone = "o" if len(x) == 1 else None
             dashes = (4, 2) if line.dashed or line.series >= SERIES else (None, None)
-            axes.plot(x, y, color=_sentinel(line.series), marker=alone, markersize=4, dashes=dashes)
+            axes.plot(x, y, color=sentinel(line.series), marker=alone, markersize=4, dashes=dashes)
         axes.set_xlabel(x_label)
         axes.set_title(y_label, loc="left", fontsize=11, color=MUTED)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.02)
-        return _svg(figure, name)
-
-
-def scatter(points: Sequence[Point], *, name: str, x_label: str, y_label: str) -> str:
-    """Draw marks with bars and a line at 0; bars do not stretch the vertical axis beyond three times the marks.
-
-    Args:
-        points: at least one.
-        name: unique among the figures of a page.
-        x_label: with the unit.
-        y_label: with the unit.
-    """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure((560, 320))
-        axes.axhline(0, color=MUTED, linewidth=1)
-        for point in points:
-            colour = _sentinel(point.series)
-            marker = "o" if point.series < SERIES else "D"
-            axes.plot([point.x, point.x], [point.low, point.high], color=colour, linewidth=1.6)
-            axes.plot([point.x], [point.y], color=colour, marker=marker, markersize=6)
-        reach = 3 * max(0.5, *(abs(point.y) for point in points))
-        low, high = min(0.0, *(point.low for point in points)), max(0.0, *(point.high for point in points))
-        edge = 0.08 * (high - low)
-        axes.set_ylim(max(low - edge, -reach), min(high + edge, reach))
-        axes.set_xlabel(x_label)
-        axes.set_title(y_label, loc="left", fontsize=11, color=MUTED)
-        axes.margins(x=0.08)
-        return _svg(figure, name)
+        return to_svg(figure, name)
 
 
 def heat_map(matrix: NDArray[np.floating], labels: Sequence[str], *, name: str, limits: tuple[float, float]) -> str:
@@ -143,7 +104,7 @@ def heat_map(matrix: NDArray[np.floating], labels: Sequence[str], *, name: str, 
     low, high = limits
     norm = Normalize(low, high if high > low else low + 1)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure, axes = _figure((380, 350))
+        figure, axes = new_figure((380, 350))
         # One embedded pixel per entry; the browser enlarges it without smoothing.
         shown = axes.imshow(matrix, cmap="viridis", norm=norm, interpolation="none")
         axes.spines[:].set_visible(False)
@@ -155,7 +116,7 @@ def heat_map(matrix: NDArray[np.floating], labels: Sequence[str], *, name: str, 
         bar = figure.colorbar(shown, ax=axes, fraction=0.045, pad=0.03)
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.yaxis.set_major_locator(MaxNLocator(4))
-        return _svg(figure, name)
+        return to_svg(figure, name)
 
 
 def shared_limits(matrices: Mapping[str, NDArray[np.floating]]) -> tuple[float, float]:
@@ -164,15 +125,17 @@ def shared_limits(matrices: Mapping[str, NDArray[np.floating]]) -> tuple[float, 
     return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
 
-def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")  # SVG has 72 units per inch
+def new_figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Return a figure of that many units of SVG, which its pixels are, and axes that show what lies behind them."""
+    figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, layout="constrained")  # SVG has 72 units per inch
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
     axes.patch.set_visible(False)
     return figure, axes
 
 
-def _sentinel(series: int) -> str:
+def sentinel(series: int) -> str:
+    """Return what matplotlib draws a series in, which `to_svg` replaces by the colour of the page."""
     return f"#0103{series % SERIES:02x}"
 
 
@@ -188,7 +151,7 @@ def _thinned(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[NDArray[
     return means[:, 0], means[:, 1]
 
 
-def _svg(figure: Figure, name: str) -> str:
+def to_svg(figure: Figure, name: str) -> str:
     """Return the figure as an SVG element for use inside HTML."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}), catch_warnings():
@@ -211,5 +174,5 @@ def _svg(figure: Figure, name: str) -> str:
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
     for series in range(SERIES):
-        svg = svg.replace(_sentinel(series), series_colour(series))
+        svg = svg.replace(sentinel(series), series_colour(series))
     return svg.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1).strip()
