@@ -40,6 +40,8 @@ SMALL = replace(
     teacher_model=TEACHER_MODEL,
     epochs=10,
     batch_size=8,
+    lr=2e-4,
+    head_lr_factor=10.0,
     evaluate_every=5,
 )
 
