@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch.optim import Optimizer
 
+from .chain_recipe import Chain
 from .checkpoint import load_exactly, read_about, read_weights
 from .data import Masked, limit_labels, open_dataset, open_masked, open_unlabelled
 from .data.dataset import SegmentationDataset
@@ -19,7 +20,8 @@ from .models.segmenter import Segmenter
 from .models.weights import load_weights
 from .optim import make_optimizer
 from .recipe import DataSpec, ModelSpec, Recipe, TermSpec, from_json
-from .recipes import RECIPES
+from .recipe_files import SUFFIXES, read_chain_file, read_recipe_file
+from .recipes import CHAINS, RECIPES
 from .taps import Tap, feature_channels
 
 Entry = TypeVar("Entry")
@@ -39,12 +41,17 @@ def find(table: Mapping[str, Entry], name: str, what: str) -> Entry:
 
 
 def build_recipe(name: str) -> Recipe:
-    """Return the recipe of that name, or read one from a `.json` file."""
-    if name.endswith(".json"):
-        if not Path(name).is_file():
-            raise FileNotFoundError(f"there is no recipe file {name}; segstill list shows the recipes by name")
-        return from_json(Path(name).read_text())
+    """Return the recipe of that name, or read one from a `.json` or `.py` file."""
+    if name.endswith(SUFFIXES):
+        return read_recipe_file(name)
     return find(RECIPES, name, "recipe")()
+
+
+def build_chain(name: str) -> Chain:
+    """Return the chain of that name, or read one from a `.py` file."""
+    if name.endswith(SUFFIXES):
+        return read_chain_file(name)
+    return find(CHAINS, name, "chain")()
 
 
 def build_training_data(spec: DataSpec, say: Say = print) -> tuple[SegmentationDataset, SegmentationDataset | None]:

@@ -11,8 +11,9 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.flop_counter import FlopCounterMode
 
 from .build import build_learner, build_model, build_optimizer, build_training_data, load_teacher
-from .data import training_loader
+from .data import open_tagged, training_loader
 from .evaluate import find_devices
+from .models import CLASSIFIERS
 from .optim import averaged, precision_on
 from .recipe import Recipe
 
@@ -52,12 +53,20 @@ def measure_cost(model: nn.Module, size: tuple[int, int], *, repeats: int = 20) 
     return Cost(parameters, counter.get_total_flops() / 2e9, statistics.median(seconds) * 1e3)
 
 
-def measure_step(recipe: Recipe, *, steps: int = 12) -> float:
-    """Return the seconds of one training step: the mean of `steps`, loading included, after some to warm up."""
-    # Past what the workers read ahead, or loading would not count.
-    warm = 4 + 4 * recipe.data.workers
+def measure_step(recipe: Recipe, *, steps: int = 12, warm: int | None = None) -> float:
+    """Return the seconds of one training step: the mean of `steps`, loading included, after some to warm up.
+
+    Args:
+        recipe: of masks or of tags.
+        steps: how many are timed.
+        warm: how many are not; without it, as many as are past what the workers read ahead, or loading would not count.
+    """
+    warm = 4 + 4 * recipe.data.workers if warm is None else warm
     device = find_devices().device
-    labelled, unlabelled = build_training_data(recipe.data, say=lambda sentence: None)
+    if recipe.student.name in CLASSIFIERS:
+        labelled, unlabelled = open_tagged(recipe.data, "train"), None
+    else:
+        labelled, unlabelled = build_training_data(recipe.data, say=lambda sentence: None)
     student = build_model(recipe.student, len(labelled.classes), say=lambda sentence: None)
     teacher = load_teacher(recipe, labelled.classes, say=lambda sentence: None)
     learner = build_learner(student, recipe.terms, teacher, pairs=recipe.pairs).to(device).train()

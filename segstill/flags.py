@@ -2,26 +2,29 @@
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, TypeVar
 
+from .chain_recipe import Chain
 from .recipe import ModelSpec, Recipe
+
+Kind = TypeVar("Kind", Recipe, Chain)
 
 TABLES = {"--pairs.": ("pairs", 2), "--class-map.": ("class_map", 1)}
 """Flags that add to a table of the recipe, the table, and how many values they take; what follows the dot is a key as
 it stands, spaces and all (`--class-map.'traffic light' light`)."""
 
 
-def take_arguments(recipe: Recipe, args: list[str]) -> tuple[Recipe, list[str]]:
-    """Apply every `--PART.args.NAME VALUE...` to the recipe and return it with the flags that are left.
+def take_arguments(recipe: Kind, args: list[str]) -> tuple[Kind, list[str]]:
+    """Apply every `--PART.args.NAME VALUE...` to the recipe (or the chain) and return it with the flags that are left.
 
     Values are read as JSON where they are JSON (8, 0.5, true) and as text elsewhere; several make a tuple.  PART is
-    data, student, teacher-model or terms.NAME.  `--pairs.NAME STUDENT TEACHER` and `--class-map.TEACHERS STUDENTS` add
-    to those tables.
+    data, student, teacher-model or terms.NAME, in a chain behind the name of the stage.  `--pairs.NAME STUDENT TEACHER`
+    and `--class-map.TEACHERS STUDENTS` add to those tables.
 
     Raises:
         ValueError: a part that the recipe does not have, no value, or another number of values than a table takes.
     """
-    if recipe.teacher_model is None and any(arg.startswith("--teacher-model.") for arg in args):
+    if isinstance(recipe, Recipe) and not recipe.teacher_model and any(a.startswith("--teacher-model.") for a in args):
         recipe = dataclasses.replace(recipe, teacher_model=ModelSpec(name=""))
     left: list[str] = []
     index = 0
@@ -47,7 +50,7 @@ def take_arguments(recipe: Recipe, args: list[str]) -> tuple[Recipe, list[str]]:
     return recipe, left
 
 
-def _entered(recipe: Recipe, flag: str, values: list[str], table: str, count: int, *, key: str) -> Recipe:
+def _entered(recipe: Any, flag: str, values: list[str], table: str, count: int, *, key: str) -> Any:
     if len(values) != count or not key:
         wanted = "STUDENT_TAP TEACHER_TAP" if count == 2 else "STUDENTS_CLASS"
         raise ValueError(f"{flag} has the values {values}, expected {count}: write {flag} {wanted}")

@@ -5,11 +5,13 @@ import json
 import types
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+Kind = TypeVar("Kind")
 Value = str | int | float | bool | tuple[str, ...] | tuple[int, ...]
 """What an argument of a model, a loss or a data set may be."""
 Ramp = Literal["flat", "up", "down"]
+Refinement = Literal["par", "random-walk"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,8 @@ class DataSpec:
     """Class names in the order of the mask values; only for data sets that do not bring their own."""
     masks: str | None = None
     """Folder of PNG masks `<name>.png` to train on in place of the data set's own; images without one are left out."""
+    val_masks: str | None = None
+    """The same for validation, where there are no true masks: scores then tell the agreement with these."""
     unlabelled: str | None = None
     """Folder of further images without masks; they are used by the distillation terms only."""
     unlabelled_ratio: float = 1.0
@@ -140,8 +144,36 @@ class Recipe:
             raise ValueError("there are no terms, expected at least one loss, such as cross_entropy")
 
 
-def to_json(recipe: Recipe) -> str:
-    """Write a recipe as JSON, to be read back by `from_json`."""
+@dataclass(frozen=True, kw_only=True)
+class SeedSpec:
+    """How maps are made and turned into masks."""
+
+    scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
+    """Factors by which the image is enlarged; the maps are added up."""
+    flip: bool = True
+    """Look at the mirrored image too."""
+    threshold: float = 0.25
+    """Score of the background, in [0, 1]; of V1 alone, because V2 has a map of the background."""
+    background_factor: float = 0.5
+    """Factor on how much a place belongs to the background when V2 chooses its seeds; lower gives larger objects."""
+    refine: tuple[Refinement, ...] = ()
+    """Refinements, in this order."""
+    band: float = 0.0
+    """Pixels whose best class leads the second by less than this share of all scores get 255; 0 gives none."""
+    half: bool = True
+    """Refine by pixels at half the image's size, as its authors do."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no map can be made with."""
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales are {self.scales}, expected factors above 0: pass for example --scales 1 0.5 1.5")
+        for name in ("threshold", "background_factor", "band"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a number from 0 to 1")
+
+
+def to_json(recipe: Any) -> str:
+    """Write a recipe, or another dataclass of plain values, as JSON, to be read back by `from_json` and `read`."""
     return json.dumps(dataclasses.asdict(recipe), indent=2)
 
 
@@ -155,12 +187,17 @@ def from_json(text: str) -> Recipe:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"a recipe must be JSON: {error}") from error
-    return _build(Recipe, data, "recipe")
+    return read(Recipe, data, "recipe")
+
+
+def read(kind: type[Kind], fields: Any, where: str) -> Kind:
+    """Turn what JSON gave for a dataclass of plain values back into one; raises ValueError as `from_json` does."""
+    return _build(kind, fields, where)
 
 
 def read_data_spec(fields: dict[str, Any]) -> DataSpec:
     """Turn what JSON gave for a DataSpec back into one; raises ValueError as `from_json` does."""
-    return _build(DataSpec, fields, "data")
+    return read(DataSpec, fields, "data")
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,40 +22,12 @@ from .data.dataset import SegmentationDataset
 from .data.pictures import FileError, png
 from .models.swtformer import Classifier
 from .prototypes import background_aware
+from .recipe import SeedSpec
 from .run import interruption
 from .seeds import feature_affinities, par, walk
 
-Refinement = Literal["par", "random-walk"]
 FLOOR = 1e-5
 """Added to the maximum that a map is divided by."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedSpec:
-    """How maps are made and turned into masks."""
-
-    scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
-    """Factors by which the image is enlarged; the maps are added up."""
-    flip: bool = True
-    """Look at the mirrored image too."""
-    threshold: float = 0.25
-    """Score of the background, in [0, 1]; of V1 alone, because V2 has a map of the background."""
-    background_factor: float = 0.5
-    """Factor on how much a place belongs to the background when V2 chooses its seeds; lower gives larger objects."""
-    refine: tuple[Refinement, ...] = ()
-    """Refinements, in this order."""
-    band: float = 0.0
-    """Pixels whose best class leads the second by less than this share of all scores get 255; 0 gives none."""
-    half: bool = True
-    """Refine by pixels at half the image's size, as its authors do."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no map can be made with."""
-        if not self.scales or min(self.scales) <= 0:
-            raise ValueError(f"scales are {self.scales}, expected factors above 0: pass for example --scales 1 0.5 1.5")
-        for name in ("threshold", "background_factor", "band"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a number from 0 to 1")
 
 
 class Views(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "segstill"
 LAYERS = [  # bottom first; parts of layer 1 never import each other
-    {"arithmetic", "batch", "taps", "prototypes", "recipe"},
+    {"arithmetic", "batch", "taps", "prototypes", "recipe", "chain_recipe"},
     {"losses", "models", "data", "metrics", "optim", "batch_norm", "checkpoint", "recipes", "seeds", "verdict"},
     {"learner"},
     {
@@ -22,6 +22,9 @@ LAYERS = [  # bottom first; parts of layer 1 never import each other
         "compare",
         "demo",
         "seeding",
+        "seed_masks",
+        "recipe_files",
+        "chain",
         "localise",
     },
     {"progress", "flags", "tables", "cli"},

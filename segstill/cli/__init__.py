@@ -8,6 +8,7 @@ from typing import Any
 
 from ..build import find
 from ..train import Diverged
+from .chaining import run_chain_verb
 from .console import err, out
 from .looking import run_check, run_list, run_show, run_taps
 from .running import run_compare, run_demo, run_evaluate, run_report, run_train
@@ -21,6 +22,7 @@ VERBS: dict[str, Callable[[list[str]], Any]] = {
     "taps": run_taps,
     "train": run_train,
     "seeds": run_seeds,
+    "chain": run_chain_verb,
     "evaluate": run_evaluate,
     "report": run_report,
     "compare": run_compare,

@@ -9,7 +9,7 @@ import tyro
 from rich.table import Table
 from rich.text import Text
 
-from ..build import build_recipe
+from ..build import build_chain, build_recipe
 from ..data import DATASETS, examine, recognise
 from ..flags import take_arguments
 from ..losses import LOSSES
@@ -17,7 +17,7 @@ from ..models import MODELS
 from ..probe import build_to_look_at, list_taps, propose_pairs, recipe_to_look_at
 from ..progress import counting
 from ..recipe import ModelSpec, Recipe, TermSpec, to_json
-from ..recipes import FAMILIES, METHODS, RECIPES, WEAK
+from ..recipes import CHAINS, FAMILIES, METHODS, RECIPES, WEAK
 from ..tables import features, pairs
 from .console import NOTHING, DataRoot, err, out, parse
 
@@ -42,6 +42,7 @@ def run_list(args: list[str]) -> None:
     out.print(methods)
     out.print("a recipe is FAMILY_METHOD, such as camvid_small_attnfd; its teacher's is", ", ".join(_teachers()))
     out.print(f"weak supervision, from image-level labels: {', '.join(WEAK)}")
+    out.print(f"chains, from tags or masks to an exported student (segstill chain): {', '.join(CHAINS)}")
     for what, names in (("models", MODELS), ("losses", LOSSES), ("data sets", DATASETS)):
         out.print(f"{what}: {', '.join(names)}")
 
@@ -64,15 +65,15 @@ class ShowOptions:
     """Show a recipe as data."""
 
     recipe: tyro.conf.Positional[str]
-    """Name of a recipe, or a .json file."""
+    """Name of a recipe or a chain, or a file of one."""
 
 
 def run_show(args: list[str]) -> None:
-    """RECIPE: what a recipe is, and the recipe as JSON"""
+    """RECIPE|CHAIN: what a recipe is, and the recipe as JSON"""
     name = parse(ShowOptions, args, "show").recipe
-    recipe = build_recipe(name)
-    if name in RECIPES:  # beside the data, so that the data can be read by a program
-        err.print(RECIPES[name].__doc__, markup=False, highlight=False)
+    recipe = build_chain(name) if name in CHAINS else build_recipe(name)
+    if make := {**RECIPES, **CHAINS}.get(name):  # beside the data, so that the data can be read by a program
+        err.print(make.__doc__, markup=False, highlight=False)
     print(to_json(recipe))
 
 

@@ -6,23 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import tyro
 
-from ..batch import IGNORE
-from ..build import Saved, load
-from ..checkpoint import write
+from ..build import load
 from ..data import open_dataset, open_tagged
-from ..data.dataset import SegmentationDataset
-from ..data.pictures import read_mask
 from ..evaluate import evaluate_tags, find_devices
 from ..flags import take_arguments
 from ..localise import evaluate_seeds
-from ..metrics import Scores
-from ..models.swtformer import Classifier
 from ..progress import counting
 from ..recipe import DataSpec, read_data_spec
-from ..report.sheet import contact_sheet
+from ..seed_masks import load_classifier, same_classes, score_masks, write_sheet
 from ..seeding import SeedSpec, write_seeds
 from .console import NOTHING, DataRoot, err, out, parse
 
@@ -79,39 +72,6 @@ def run_seeds(args: list[str]) -> int:
     return 1 if written.left_out else 0
 
 
-def load_classifier(path: Path) -> tuple[Saved, Classifier]:
-    """Load a classifier: of a run its last checkpoint, because its best is the best at telling tags, not places."""
-    saved = load(path / "last.safetensors" if (path / "last.safetensors").is_file() else path)
-    if not isinstance(saved.model, Classifier):
-        raise ValueError(
-            f"{saved.file} holds a network that predicts masks, expected a classifier of image-level labels: train one "
-            "(segstill train voc_weak_v2), or score this one without --seeds"
-        )
-    return saved, saved.model
-
-
-def same_classes(saved: Saved, classes: tuple[str, ...]) -> None:
-    """Raise ValueError unless the data has the classes that the classifier was trained on."""
-    if saved.classes != classes:
-        only = sorted(set(saved.classes) ^ set(classes))
-        raise ValueError(
-            f"the classifier {saved.file} knows {len(saved.classes)} classes, the data {len(classes)}, and "
-            f"{only or 'their order'} differ: give the data that it was trained on"
-        )
-
-
-def write_sheet(dataset: SegmentationDataset, folder: Path, count: int) -> None:
-    """Draw masks over `count` images spread over the data set, as overlays.jpg beside the masks."""
-    made = [index for index in range(len(dataset)) if (folder / f"{dataset.name(index)}.png").is_file()]
-    chosen = [made[place * len(made) // min(count, len(made))] for place in range(min(count, len(made)))]
-    if not chosen:
-        return
-    images = [dataset[index][0].permute(1, 2, 0).numpy() for index in chosen]
-    names = [dataset.name(index) for index in chosen]
-    masks = [read_mask(folder / f"{name}.png", dataset.classes).numpy() for name in names]
-    write(folder / "overlays.jpg", contact_sheet(images, masks, names, dataset.palette))
-
-
 def score_classifier(
     run: Path, data: DataSpec, split: str, spec: SeedSpec | None, workers: int
 ) -> dict[str, float | int | dict[str, float | None]]:
@@ -133,25 +93,4 @@ def evaluate_masks(folder: Path, arguments: dict[str, Any], root: str | None) ->
     about = json.loads((folder / "seeds.json").read_text())
     data = read_data_spec(about["data"])
     data = dataclasses.replace(data, root=root or data.root, args=data.args | arguments)
-    truth = open_dataset(data, about["split"])
-    scores = Scores(len(truth.classes), boundary=False)
-    images, pixels, open_pixels = 0, 0, 0
-    for index in range(len(truth)):
-        file = folder / f"{truth.name(index)}.png"
-        if not file.is_file():
-            continue
-        mask = truth[index][1]
-        made = read_mask(file, truth.classes)
-        if mask is None:
-            continue
-        # What a mask leaves open is wrong in no class: it is compared where it says something.
-        mask = torch.where(made == IGNORE, IGNORE, mask)
-        scores.update(made[None], mask[None])
-        images, pixels = images + 1, pixels + made.numel()
-        open_pixels += int((made == IGNORE).sum())
-    if not images:
-        raise ValueError(
-            f"none of the {len(truth)} images with true masks has one in {folder}: choose the list that they were made "
-            "for (--data.args.train LIST)"
-        )
-    return {**scores.result(truth.classes), "open_pixels": open_pixels / pixels, "images": images}
+    return score_masks(folder, open_dataset(data, about["split"]))

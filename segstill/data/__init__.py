@@ -1,5 +1,6 @@
 """Data sets, their augmentation and their loaders; DATASETS is the table of everything there is."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import partial
@@ -49,6 +50,7 @@ __all__ = [
     "open_dataset",
     "open_masked",
     "open_tagged",
+    "open_truth",
     "open_unlabelled",
     "recognise",
     "scenes",
@@ -91,7 +93,7 @@ def open_dataset(spec: DataSpec, split: str) -> SegmentationDataset:
     """Open one split of the data set that a recipe names.
 
     Args:
-        spec: name, root, classes and further arguments.
+        spec: name, root, classes and further arguments; the masks of val may be those of `spec.val_masks`.
         split: train, val or test.
 
     Raises:
@@ -101,7 +103,26 @@ def open_dataset(spec: DataSpec, split: str) -> SegmentationDataset:
     arguments = validate(spec)
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r}: choose one of {list(SPLITS)}")
+    if split == "val" and spec.val_masks is not None:
+        return open_masked(spec, "val")
     return DATASETS[spec.name](split=split, **arguments)
+
+
+def open_truth(spec: DataSpec, split: str) -> SegmentationDataset | None:
+    """Open those images of a split that have a true mask, without complaint about the others; None without any.
+
+    Args:
+        spec: as for `open_dataset`; its `masks` and `val_masks` are not used.
+        split: train, val or test.
+
+    Raises:
+        ValueError: an unknown data set or argument, a missing root or class list.
+    """
+    arguments = validate(spec)
+    if spec.name not in LISTED:
+        return DATASETS[spec.name](split=split, **arguments)
+    dataset = LISTED[spec.name](split=split, **arguments)
+    return dataset if len(dataset) else None
 
 
 def open_tagged(spec: DataSpec, split: str, *, complain: bool = True) -> SegmentationDataset:
@@ -128,23 +149,28 @@ def open_tagged(spec: DataSpec, split: str, *, complain: bool = True) -> Segment
     return sound(dataset) if complain and isinstance(dataset, Tagged) else dataset
 
 
-def open_masked(spec: DataSpec) -> Masked:
-    """Open the training images that have a mask in the folder `spec.masks`, which takes the place of their own.
+def open_masked(spec: DataSpec, split: str = "train") -> Masked:
+    """Open the images of a split that have a mask in the folder `spec.masks` (`spec.val_masks` for val).
 
     The images are those that have tags, masks of their own or not, where the data set has tags; else those with masks.
 
+    Args:
+        spec: as for `open_dataset`.
+        split: train or val.
+
     Raises:
         FileNotFoundError: there is no such folder, or as `open_dataset`.
-        ValueError: `spec.masks` is None, the folder holds no mask of any image, or as `open_dataset`.
+        ValueError: the folder is None, it holds no mask of any image, or as `open_dataset`.
     """
-    if spec.masks is None:
+    masks = spec.masks if split == "train" else spec.val_masks
+    if masks is None:
         raise ValueError("there is no folder of masks: pass --data.masks DIR")
-    images = open_tagged(spec, "train", complain=False) if spec.name in TAGGED else None
+    images = open_tagged(spec, split, complain=False) if spec.name in TAGGED else None
     if images is None or (isinstance(images, Tagged) and images.listing.absent):
-        images = open_dataset(spec, "train")
+        images = open_dataset(dataclasses.replace(spec, val_masks=None), split)
     elif isinstance(images, Tagged):
         sound(images)
-    return Masked(images, Path(spec.masks))
+    return Masked(images, Path(masks))
 
 
 def open_unlabelled(spec: DataSpec, rest: SegmentationDataset | None = None) -> SegmentationDataset | None:

@@ -1,6 +1,7 @@
 """Recipes by name; `segstill list` prints them."""
 
 from .camvid import CAMVID, CAMVID_SMALL
+from .chains import CHAINS
 from .cityscapes import CITYSCAPES_CIRKD_MBV2, CITYSCAPES_CIRKD_R18, CITYSCAPES_MBV2, CITYSCAPES_R18
 from .coco import COCO_MBV2, COCO_R18
 from .demo import DEMO
@@ -27,4 +28,4 @@ FAMILIES: dict[str, Family] = {
 RECIPES: dict[str, Make] = {name: make for family in FAMILIES.values() for name, make in recipes(family).items()} | WEAK
 """The teacher, the student alone and the student under every method, of every family; and those of weak supervision."""
 
-__all__ = ["FAMILIES", "METHODS", "PUBLISHED", "RECIPES", "WEAK"]
+__all__ = ["CHAINS", "FAMILIES", "METHODS", "PUBLISHED", "RECIPES", "WEAK"]

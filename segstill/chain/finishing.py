@@ -1,0 +1,106 @@
+"""The last stages: the exported student, and the page about the chain."""
+
+import importlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..build import checkpoint_file
+from ..chain_recipe import ExportSpec, PageSpec
+from ..report import write_report
+from .setting import Setting
+from .stages import Inputs, Record, Stage, as_json
+
+SUFFIX = {"onnx": ".onnx", "torch-export": ".pt2"}
+
+
+class Exporting(Stage):
+    """Exports the student, and checks that the file says what the student says."""
+
+    def __init__(self, setting: Setting, spec: ExportSpec):
+        super().__init__(setting, "export", "export", ("student",))
+        self.spec = spec
+        self.file = setting.out / "export" / f"student{SUFFIX[spec.format]}"
+
+    def what(self) -> Record:
+        """Return the format."""
+        return as_json(self.spec)
+
+    def inputs(self) -> Inputs:
+        """Return the hash of the student."""
+        return {"student": self.setting.contents.of_file(checkpoint_file(self.setting.out / "student"))}
+
+    def complete(self, result: Record) -> bool:  # noqa: ARG002
+        """Tell whether the file is there."""
+        return self.file.is_file()
+
+    def run(self) -> Record:
+        """Export."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        found = export_student(self.setting.out / "student", self.file, self.spec)
+        size = self.file.stat().st_size
+        return {"told": f"{self.file.name}, {size / 1e6:.1f} MB", "bytes": size, "parity": found}
+
+
+def can_export() -> bool:
+    """Tell whether this segstill exports."""
+    return find_spec("segstill.export") is not None
+
+
+def export_student(run: Path, file: Path, spec: ExportSpec) -> dict[str, Any]:
+    """Export the student of a run into a file, parity included; raises ValueError where parity fails."""
+    if not can_export():
+        raise ValueError("this segstill has no export: leave the stage out of the chain (--skip export)")
+    return importlib.import_module("segstill.export").export(run, file, format=spec.format)
+
+
+class Page(Stage):
+    """Writes the page about the chain."""
+
+    def __init__(self, setting: Setting, spec: PageSpec, before: tuple[str, ...]):
+        super().__init__(setting, "report", "report", before)
+        self.spec = spec
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The page."""
+        return (self.setting.out / "report.html",)
+
+    def what(self) -> Record:
+        """Return what it shows."""
+        return as_json(self.spec)
+
+    def inputs(self) -> Inputs:
+        """Return the hashes of the networks and of the masks."""
+        setting, contents = self.setting, self.setting.contents
+        found = {}
+        if setting.chain.classifier:
+            if not setting.given.masks:
+                found["classifier"] = contents.of_file(checkpoint_file(setting.classifier))
+            if setting.masks:
+                found["masks"] = contents.of_masks(setting.masks)
+        found["teacher"] = contents.of_file(checkpoint_file(setting.teacher))
+        for name in ("student", "reference"):
+            if name in self.needs:
+                found[name] = contents.of_file(checkpoint_file(setting.out / name))
+        if "export" in self.needs:
+            found["export"] = "".join(contents.of_file(f) for f in sorted((setting.out / "export").iterdir()))
+        return found
+
+    def complete(self, result: Record) -> bool:  # noqa: ARG002
+        """Tell whether the page is there."""
+        return self.places[0].is_file()
+
+    def run(self) -> Record:
+        """Score what is scored here, draw, and write."""
+        setting = self.setting
+        runs = [setting.out / name for name in ("reference", "student") if name in self.needs]
+        write_report(
+            runs or [setting.teacher],
+            self.places[0],
+            split="val" if setting.truth("test") is None else "test",
+            examples=self.spec.examples,
+            title=f"segstill chain: {setting.chain.name}",
+            say=setting.say,
+        )
+        return {"told": "report.html"}

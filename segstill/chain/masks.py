@@ -1,0 +1,135 @@
+"""The stage of seeds: maps of the classifier, refined and written as masks; true masks where there are some."""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+from ..build import checkpoint_file
+from ..checkpoint import write
+from ..data import Masked
+from ..data.dataset import SegmentationDataset
+from ..data.parts import Part
+from ..evaluate import find_devices
+from ..recipe import SeedSpec
+from ..seed_masks import load_classifier, same_classes, score_masks, write_sheet
+from ..seeding import class_maps, refined, write_seeds
+from .contents import masks_in
+from .setting import Setting
+from .stages import MEASURED, UNKNOWN, Expected, Inputs, Record, Stage, as_json
+
+SHEET = 48
+"""Pictures on the contact sheet."""
+
+
+class Masks(Stage):
+    """Writes a mask for every training image, and for those of val where they have no true ones."""
+
+    def __init__(self, setting: Setting, spec: SeedSpec):
+        super().__init__(setting, "masks", "seed masks", ("classifier",))
+        self.spec = spec
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The masks to train on, and those to validate on where there are none."""
+        return (self.setting.out / "masks", self.setting.out / "masks-val")
+
+    def what(self) -> Record:
+        """Return how seeds are made."""
+        return {**as_json(self.spec), "val": self.setting.makes_val_masks}
+
+    def inputs(self) -> Inputs:
+        """Return the hashes of the classifier, the images, and the true masks."""
+        contents, setting = self.setting.contents, self.setting
+        found = {
+            "classifier": contents.of_file(checkpoint_file(self._checkpoint())),
+            "images and tags": contents.of_dataset(setting.tagged("train")),
+        }
+        if setting.makes_val_masks:
+            found["validation images and tags"] = contents.of_dataset(setting.tagged("val"))
+        if setting.chain.data.masks:
+            found["true masks"] = contents.of_dataset(Masked(setting.tagged("train"), Path(setting.chain.data.masks)))
+        return found
+
+    def complete(self, result: Record) -> bool:
+        """Tell whether as many masks are there as were written."""
+        return [len(masks_in(place)) for place in self.places] == result.get("masks")
+
+    def run(self) -> Record:
+        """Write what is missing."""
+        setting = self.setting
+        dataset = setting.tagged("train")
+        true = _true_masks(dataset, setting.chain.data.masks)
+        rest = Part(dataset, [index for index in range(len(dataset)) if dataset.name(index) not in true])
+        left_out, pace = self._write(rest, "train", self.places[0])
+        for name, file in true.items():
+            (self.places[0] / f"{name}.png").parent.mkdir(parents=True, exist_ok=True)
+            write(self.places[0] / f"{name}.png", file.read_bytes())
+        write_sheet(dataset, self.places[0], SHEET)
+        if setting.makes_val_masks:
+            left_out |= self._write(setting.tagged("val"), "val", self.places[1])[0]
+        for name, problem in left_out.items():
+            setting.say(f"  left out {name}: {problem}")
+        counts = [len(masks_in(place)) for place in self.places]
+        result: Record = {"masks": counts, "true_masks": sorted(true), "left_out": left_out, "pace": pace}
+        told = [f"{counts[0]} masks"]
+        if true:
+            told.append(f"{len(true)} of them true ones")
+        if counts[1]:
+            told.append(f"and {counts[1]} to validate on, because there are no true ones")
+        truth = setting.truth("train")
+        made = {rest.name(index) for index in range(len(rest))}
+        if truth is not None and any(truth.name(index) in made for index in range(len(truth))):
+            result["scores"] = score_masks(self.places[0], truth, but=true)
+            told.append(f"mIoU of the made ones {result['scores']['miou']:.4f} on {result['scores']['images']} images")
+        return result | {"told": ", ".join(told)}
+
+    def expected(self, before: Record, *, ready: bool = False, begun: bool = False) -> Expected:
+        """Return it from the images of an earlier time, or from some that are timed now."""
+        dataset = self.setting.tagged("train")
+        names = [dataset.name(index) for index in range(len(dataset))]
+        left = sum(not begun or not (self.places[0] / f"{name}.png").is_file() for name in names)
+        left += len(self.setting.tagged("val")) if self.setting.makes_val_masks else 0
+        if before.get("pace"):
+            return Expected(left * before["pace"], "from the images of an earlier time")
+        if not ready:
+            return UNKNOWN
+        saved, classifier = load_classifier(self.setting.classifier)
+        same_classes(saved, dataset.classes)
+        device = find_devices().device
+        model = classifier.eval().to(device)
+        began = time.perf_counter()
+        for index in range(min(MEASURED, len(dataset))):
+            image, tags = dataset[index][0][None].to(device), dataset.tags(index)
+            if tags is not None:
+                refined(image, class_maps(model, image, tags[None].to(image.device), self.spec), self.spec)
+        each = (time.perf_counter() - began) / min(MEASURED, len(dataset))
+        return Expected(left * each, f"from {min(MEASURED, len(dataset))} images that were timed now")
+
+    def _write(self, dataset: SegmentationDataset, split: str, folder: Path) -> tuple[dict[str, str], float | None]:
+        """Write what is missing of one split; return what was left out, and the seconds of an image."""
+        saved, classifier = load_classifier(self.setting.classifier)
+        same_classes(saved, dataset.classes)
+        data = dataclasses.replace(self.setting.data, workers=0)
+        about = {"classifier": str(saved.file), "data": dataclasses.asdict(data), "split": split}
+        # Places may have changed since an interruption; what they hold has not, or this would not go on.
+        if (folder / "seeds.json").is_file():
+            before = json.loads((folder / "seeds.json").read_text())
+            write(folder / "seeds.json", json.dumps(before | about, indent=2))
+        model = classifier.to(find_devices().device)
+        written = write_seeds(model, dataset, folder, self.spec, about=about, progress=self.setting.count)
+        return written.left_out, written.seconds / written.masks if written.masks else None
+
+    def _checkpoint(self) -> Path:
+        place = self.setting.classifier
+        return place / "last.safetensors" if (place / "last.safetensors").is_file() else place
+
+
+def _true_masks(dataset: SegmentationDataset, folder: str | None) -> dict[str, Path]:
+    """Return the true masks of some images by name; each is read once, so that none is found damaged later."""
+    if folder is None:
+        return {}
+    masked = Masked(dataset, Path(folder))
+    for index in range(len(masked)):
+        masked[index]
+    return {masked.name(index): masked.files(index)[-1] for index in range(len(masked))}

@@ -1,0 +1,118 @@
+"""What the stages of a chain share: where things are, and the recipes with these places filled in."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..chain_recipe import Chain, Given
+from ..data import open_tagged, open_truth
+from ..data.dataset import SegmentationDataset
+from ..recipe import DataSpec, ModelSpec, Recipe
+from .contents import Contents
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One chain in one folder."""
+
+    chain: Chain
+    out: Path
+    """The folder, as an absolute path, because runs remember what they were made from."""
+    given: Given
+    contents: Contents
+    say: Callable[[str], None] = print
+    watch: Callable[[dict[str, Any]], None] = lambda record: None
+    count: Callable[[int, int], None] = lambda done, total: None
+    """Is told how many of how many images are done."""
+
+    @property
+    def classifier(self) -> Path:
+        """The classifier's run, made here or given."""
+        return _absolute(self.given.classifier) or self.out / "classifier"
+
+    @property
+    def teacher(self) -> Path:
+        """The teacher's run or file, made here or given."""
+        return _absolute(self.given.teacher) or self.out / "teacher"
+
+    @property
+    def masks(self) -> Path | None:
+        """The masks of training images; None where the data set's own are used."""
+        if self.given.masks:
+            return _absolute(self.given.masks)
+        return self.out / "masks" if self.chain.classifier else _absolute(self.chain.data.masks)
+
+    @property
+    def makes_val_masks(self) -> bool:
+        """Whether there is no true mask to validate on, so that masks are made for these images too."""
+        return bool(self.chain.classifier and not self.given.masks) and self.truth("val") is None
+
+    def truth(self, split: str) -> SegmentationDataset | None:
+        """The images of a split that have true masks; they are compared with, and trained on by the reference alone."""
+        return open_truth(self.data, split)
+
+    def tagged(self, split: str) -> SegmentationDataset:
+        """The images of a split with their tags."""
+        return open_tagged(self.data, split)
+
+    @property
+    def data(self) -> DataSpec:
+        """The data that the chain begins with."""
+        return self._shared((self.chain.classifier or self.chain.teacher).data)
+
+    def for_classifier(self, recipe: Recipe) -> Recipe:
+        """Fill in the places for the classifier, which sees no mask."""
+        return self._placed(recipe)
+
+    def for_teacher(self, recipe: Recipe) -> Recipe:
+        """Fill in the places for the teacher."""
+        placed = self._placed(recipe)
+        masks = self.masks
+        data = dataclasses.replace(
+            placed.data, masks=None if masks is None else str(masks), val_masks=self._val_masks(placed.data)
+        )
+        return dataclasses.replace(placed, data=data)
+
+    def for_student(self, recipe: Recipe) -> Recipe:
+        """Fill in the places for the student, which also sees images without masks."""
+        placed = self.for_teacher(recipe)
+        unlabelled = _absolute(self.chain.data.unlabelled)
+        data = dataclasses.replace(placed.data, unlabelled=str(unlabelled) if unlabelled else placed.data.unlabelled)
+        model = placed.teacher_model
+        return dataclasses.replace(placed, data=data, teacher=str(self.teacher), teacher_model=model)
+
+    def for_reference(self, recipe: Recipe) -> Recipe:
+        """Fill in the places for a student on the data set's own masks."""
+        return self._placed(recipe)
+
+    def _placed(self, recipe: Recipe) -> Recipe:
+        return dataclasses.replace(
+            recipe, data=self._shared(recipe.data), student=self._weighted(recipe.student), teacher=None
+        )
+
+    def _shared(self, data: DataSpec) -> DataSpec:
+        shared = self.chain.data
+        root = _absolute(shared.root or data.root)
+        return dataclasses.replace(
+            data,
+            root=str(root) if root else None,
+            classes=shared.classes or data.classes,
+            workers=data.workers if shared.workers is None else shared.workers,
+            masks=None,
+            unlabelled=None,
+        )
+
+    def _weighted(self, model: ModelSpec) -> ModelSpec:
+        return dataclasses.replace(model, weights=model.weights or self.chain.weights)
+
+    def _val_masks(self, data: DataSpec) -> str | None:
+        if open_truth(data, "val") is not None or not self.chain.classifier:
+            return None
+        # Masks of one's own may lie in one folder for both splits.
+        return str(self.masks if self.given.masks else self.out / "masks-val")
+
+
+def _absolute(path: str | Path | None) -> Path | None:
+    return Path(path).absolute() if path else None

@@ -1,0 +1,78 @@
+"""The verb that runs a whole chain."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.table import Table
+
+from ..build import build_chain
+from ..chain import plan, run_chain
+from ..chain_recipe import Chain, Given
+from ..flags import take_arguments
+from ..progress import Watcher, counting
+from ..recipes import CHAINS
+from .console import err, out, parse
+
+Last = Literal["student", "reference", "export", "report"]
+
+
+@dataclass(frozen=True)
+class ChainOptions:
+    """Run the stages of a chain that are missing or out of date."""
+
+    chain: Annotated[Chain, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """Folder of all stages; chains/<chain> without it."""
+    plan: bool = False
+    """Show the stages, what goes in, what is done, and the expected time; run nothing."""
+    skip: tuple[Last, ...] = ()
+    """Stages to leave out."""
+    classifier_run: Annotated[str | None, tyro.conf.arg(name="classifier.run")] = None
+    """A run or checkpoint of one's own in place of the classifier."""
+    masks: str | None = None
+    """A folder of one's own masks <name>.png in place of classifier and seed masks."""
+    teacher: str | None = None
+    """A run, checkpoint or file of weights of one's own in place of the teacher."""
+
+
+def run_chain_verb(args: list[str]) -> None:
+    """RECIPE [--plan] [--stage.field value ...]: from tags or masks to an exported student, stage by stage"""
+    if not args or args[0] in ("-h", "--help"):
+        out.print(
+            "segstill chain CHAIN [--plan] [--STAGE.FIELD value ...]: segstill chain CHAIN --help shows all flags"
+        )
+        list_chains()
+        return
+    chain, rest = take_arguments(build_chain(args[0]), args[1:])
+    options = parse(ChainOptions, rest, "chain " + args[0], default=ChainOptions(chain))
+    chain = without(options.chain, options.skip)
+    folder = options.out or Path("chains") / chain.name
+    given = Given(classifier=options.classifier_run, masks=options.masks, teacher=options.teacher)
+    if options.plan:
+        table = Table("stage", "what goes in", "state", "time", title=f"{chain.name} in {folder}")
+        for row in plan(chain, folder, given=given, say=err.print):
+            table.add_row(*row)
+        out.print(table)
+        return
+    with Watcher(out) as watcher, counting(err, "images done") as count:
+        run_chain(chain, folder, given=given, watch=watcher, say=watcher.say, count=count)
+    out.print(f"{folder}: everything is done", highlight=False)
+
+
+def without(chain: Chain, skipped: tuple[Last, ...]) -> Chain:
+    """Return the chain without some of its last stages, and without those that need them."""
+    fields = {"page" if name == "report" else name for name in skipped}
+    if "student" in skipped:
+        fields |= {"reference", "export"}
+    return dataclasses.replace(chain, **dict.fromkeys(fields))
+
+
+def list_chains() -> None:
+    """Show the chains."""
+    table = Table("chain", "what it does", title="chains")
+    for name, make in CHAINS.items():
+        table.add_row(name, (make.__doc__ or "").split("\n")[0])
+    out.print(table)
