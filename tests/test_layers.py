@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "segstill"
 LAYERS = [  # bottom first; parts of layer 1 never import each other
-    {"arithmetic", "batch", "taps", "prototypes", "recipe", "chain_recipe"},
+    {"arithmetic", "batch", "taps", "prototypes", "recipe", "chain_recipe", "stencil"},
     {"losses", "models", "data", "metrics", "optim", "batch_norm", "checkpoint", "recipes", "seeds", "verdict"},
     {"learner"},
     {

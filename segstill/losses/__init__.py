@@ -1,6 +1,7 @@
 """The losses, by name: each is a pure function for anyone's loop, and a thin class for ours."""
 
 from .afdcd import AfDCD, afdcd
+from .affinity import Affinity, affinity
 from .at import AT, at
 from .attnfd import AttnFD, attnfd
 from .background import BackgroundAwareLoss
@@ -56,6 +57,7 @@ LOSSES: dict[str, type[Loss]] = {
     "tags": Tags,
     "gsc": GSC,
     "ccl": CCL,
+    "affinity": Affinity,
 }
 """Name in recipes -> loss."""
 
@@ -75,6 +77,7 @@ __all__ = [
     "MGD",
     "SP",
     "AfDCD",
+    "Affinity",
     "AttnFD",
     "BackgroundAwareLoss",
     "CIRKDMemory",
@@ -94,6 +97,7 @@ __all__ = [
     "Tags",
     "Variant",
     "afdcd",
+    "affinity",
     "at",
     "attnfd",
     "ccl",

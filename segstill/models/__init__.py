@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from .affinity import AffinityNet, affinity
 from .classifier import Classifier, Looked
 from .deeplab import deeplabv3plus
 from .deeplabv3_mobilenet import deeplabv3_mobilenet
@@ -20,6 +21,7 @@ from .zoo import smp
 
 # Called as MODELS[name](classes, mean=..., std=..., pretrained=None or "imagenet", **args).
 MODELS: dict[str, Callable[..., Segmenter]] = {
+    "affinity": affinity,
     "deeplabv3_mobilenet": deeplabv3_mobilenet,
     "deeplabv3plus": deeplabv3plus,
     "smp": smp,
@@ -41,6 +43,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "MODELS",
+    "AffinityNet",
     "Classifier",
     "Found",
     "Guest",
@@ -48,6 +51,7 @@ __all__ = [
     "Probe",
     "Segmenter",
     "WeightReport",
+    "affinity",
     "class_names",
     "deeplabv3_mobilenet",
     "deeplabv3plus",

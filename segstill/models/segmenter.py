@@ -33,8 +33,9 @@ class Segmenter(nn.Module):
             fit; "" when there is none.
     """
 
-    predicts: ClassVar[Literal["masks", "tags"]] = "masks"
-    """What `forward` returns: scores of every pixel (N, K, H, W), or of the image (N, K - 1), without background."""
+    predicts: ClassVar[Literal["masks", "tags", "affinities"]] = "masks"
+    """What `forward` returns: scores of every pixel (N, K, H, W), scores of the image (N, K - 1), without background,
+    or features (N, D, h, w) whose distances say which neighbours belong together."""
 
     mean: Tensor
     std: Tensor

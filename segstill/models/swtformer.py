@@ -3,24 +3,19 @@
 There is no published code; what is known of the paper, and what is inferred here, is in docs/methods.md.
 """
 
-import inspect
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arithmetic import filled
 from ..taps import Tap, feature_channels
-from .arguments import known, positive
-from .classifier import POOLINGS, Classifier, Looked, cells_inside, top_k
-from .encoders import dilated_encoder, download, encoder_weights
+from .arguments import positive
+from .classifier import POOLINGS, Classifier, Looked, top_k
 from .fusion import Fusion
 from .segmenter import IMAGENET_MEAN, IMAGENET_STD
-from .swin import Swin, swin
+from .stages import Stages, described, staged_encoder
 
 _STAGES = (1, 2, 3, 4)
 
@@ -101,8 +96,8 @@ def swtformer(
         raise ValueError(f"top_share is {top_share!r}, expected a share of the cells in (0, 1], such as 0.1")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout is {dropout!r}, expected a probability in [0, 1), such as 0.5")
-    body = _encoder(encoder, output_stride, pretrained, args)
-    channels, strides = _described(body)
+    body = staged_encoder(encoder, swtformer, output_stride, pretrained, args)
+    channels, strides = described(body)
     fusion = None
     if version == 2:
         picked = [index - 1 for index in chosen]
@@ -111,8 +106,6 @@ def swtformer(
     net = SWTformer(
         body,
         Head(channels[-1], classes - 1, head_kernel, dropout),
-        strides,
-        offset=strides[-1] // 2 if _cornered(body) else 0,
         pooling=partial(top_k, share=top_share) if pooling == "top_k" else POOLINGS[pooling],
         stages=[index - 1 for index in chosen],
         fusion=fusion,
@@ -138,15 +131,12 @@ def swtformer(
     return model
 
 
-class SWTformer(nn.Module):
+class SWTformer(Stages):
     """Encoder, head, pooling, fusion; maps a normalised image whose sides are multiples of the stride to `Looked`.
 
     Args:
-        encoder: a `Swin`, or a pyramid of segmentation_models_pytorch.
+        encoder: see `Stages`.
         head: maps the deepest feature (N, C, h, w) to class maps (N, K, h, w).
-        strides: of the four stages.
-        offset: pixels by which the image is moved right and down for an encoder whose cells are centred on the first
-            of the pixels that they stand for, so that its maps do not lie half a cell off.
         pooling: maps class maps (N, K, h, w) and cells (N, h, w) to scores (N, K).
         stages: those that `fusion` takes, counted from 0.
         fusion: None for version 1.
@@ -156,36 +146,25 @@ class SWTformer(nn.Module):
         self,
         encoder: Any,
         head: nn.Module,
-        strides: Sequence[int],
         *,
-        offset: int,
         pooling: Callable[[Tensor, Tensor], Tensor],
         stages: Sequence[int],
         fusion: Fusion | None,
     ):
-        super().__init__()
-        self.encoder = encoder
+        super().__init__(encoder)
         self.head = head
-        self.strides = strides
-        self.offset = offset
         self.pooling = pooling
         self.stages = stages
         self.fusion = fusion
-        self.batch_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in encoder.modules())
         # The encoder returns them all at once; taps are read off these.
-        names = [f"stage{index}" for index in range(1, len(strides) + 1)]
+        names = [f"stage{index}" for index in range(1, len(self.strides) + 1)]
         self.published = nn.ModuleDict({name: nn.Identity() for name in (*names, "encoder")})
 
     def forward(self, image: Tensor, valid: Tensor | None = None) -> Looked:
         """Return scores and maps of `image` (N, 3, H, W), of which `valid` (N or 1, H, W) bool is real (None: all)."""
-        real = torch.ones_like(image[:1, 0], dtype=torch.bool) if valid is None else valid
-        cells = [cells_inside(real, stride) for stride in self.strides]
-        if isinstance(self.encoder, Swin):
-            maps = self.encoder(image, None if valid is None else cells)
-        else:
-            maps = [filled(map, inside) for map, inside in zip(self._pyramid(image), cells, strict=True)]
+        maps, cells = self.read(image, valid)
         maps = [self.published[f"stage{index}"](map) for index, map in enumerate(maps, 1)]
-        maps = [filled(self._normalise(map, stage), cells[stage]) for stage, map in enumerate(maps)]
+        maps = [self.normalised(map, stage, cells[stage]) for stage, map in enumerate(maps)]
         deepest = self.published["encoder"](maps[-1])
         cam = self.head(deepest)
         scores = self.pooling(cam.float(), cells[-1].expand(len(image), -1, -1))
@@ -195,20 +174,6 @@ class SWTformer(nn.Module):
         fused = self.fusion([maps[stage] for stage in self.stages], [cells[stage] for stage in self.stages], grid)
         return Looked(scores, cam, fused, deepest, grid.expand(len(image), -1, -1))
 
-    def _pyramid(self, image: Tensor) -> list[Tensor]:
-        """Return the maps of the encoder, one cell for every stride of the image."""
-        maps = self.encoder(F.pad(image, (self.offset, 0, self.offset, 0)))[-len(self.strides) :]
-        # What lies in the margin goes, so that cell 0 begins where the image does.
-        margins = [math.ceil(self.offset / stride) for stride in self.strides]
-        return [map[:, :, margin:, margin:] for map, margin in zip(maps, margins, strict=True)]
-
-    def _normalise(self, map: Tensor, stage: int) -> Tensor:
-        if self.batch_norm:
-            return map
-        rows = map.permute(0, 2, 3, 1)
-        last = isinstance(self.encoder, Swin) and stage == len(self.strides) - 1
-        return (self.encoder.norm(rows) if last else F.layer_norm(rows, rows.shape[-1:])).permute(0, 3, 1, 2)
-
 
 class Head(nn.Sequential):
     """Dropout of channels and one convolution: (N, C, h, w) to raw class maps (N, K, h, w)."""
@@ -217,58 +182,3 @@ class Head(nn.Sequential):
         # The bias of the paper's relatives: MCTformer's 3x3 convolution has one, SIPE's 1x1 has none.
         convolution = nn.Conv2d(channels, classes, kernel, padding=kernel // 2, bias=kernel > 1)
         super().__init__(nn.Dropout2d(dropout), convolution)
-
-
-def _described(encoder: Any) -> tuple[list[int], list[int]]:
-    """Return the channels and the strides of an encoder's four stages."""
-    if isinstance(encoder, Swin):
-        return encoder.channels, encoder.strides
-    return list(encoder.out_channels[-4:]), [min(stride, encoder.output_stride) for stride in (4, 8, 16, 32)]
-
-
-def _cornered(encoder: nn.Module) -> bool:
-    """Whether every step of an encoder is centred on the first of the pixels that a cell stands for, not amid them.
-
-    An odd kernel that is padded alike on both sides is; one as large as its stride (patches) is not.
-    """
-    kinds = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
-    sides = [
-        (_side(module.kernel_size), _side(module.padding))
-        for module in encoder.modules()
-        if isinstance(module, kinds) and _side(module.stride) > 1
-    ]
-    return bool(sides) and all(kernel == 2 * padding + 1 for kernel, padding in sides)
-
-
-def _side(value: Any) -> int:
-    return value if isinstance(value, int) else value[0]
-
-
-def _encoder(name: str, output_stride: int | None, pretrained: str | None, args: dict[str, Any]) -> Any:
-    if name.startswith("tu-swin_"):
-        if output_stride not in (None, 32):
-            raise ValueError(
-                f"output_stride is {output_stride}, but {name} cannot be dilated, expected None: give larger images, "
-                "or a smaller patch_size"
-            )
-        return swin(name, pretrained=pretrained, **args)
-    if args and not name.startswith("tu-"):
-        known("argument of swtformer", next(iter(args)), inspect.signature(swtformer).parameters)
-    weights = encoder_weights(name, pretrained)
-    if output_stride in (8, 16):
-        return dilated_encoder(name, output_stride=output_stride, pretrained=pretrained, **args)
-    from segmentation_models_pytorch.encoders import get_encoder  # takes seconds
-
-    try:
-        body: Any = download(lambda: get_encoder(name, weights=weights, **args), name, pretrained)
-    except (TypeError, ValueError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
-        raise ValueError(
-            f"encoder {name!r} with {args} cannot be built: {error or type(error).__name__}; "
-            "choose one that has features at strides 4, 8, 16 and 32"
-        ) from error
-    if len(body.out_channels) < 6 or 0 in body.out_channels[-4:]:
-        raise ValueError(
-            f"encoder {name!r} has features of {body.out_channels} channels at strides 1, 2, 4, ..., expected some at "
-            "4, 8, 16 and 32: choose another one"
-        )
-    return body

@@ -1,6 +1,7 @@
 """Seed maps: class maps refined, spread and cut into masks, with pure functions for anyone's loop."""
 
-from .affinities import boundary_affinities, feature_affinities, pair_offsets
+from ..stencil import pair_offsets
+from .affinities import boundary_affinities, feature_affinities
 from .otsu import THRESHOLDS, Otsu, label_free_threshold
 from .par import par
 from .random_walk import random_walk, walk

@@ -22,7 +22,8 @@ of single-precision maps ends nearer to the exact result than 256 steps in their
 import torch
 from torch import Tensor
 
-from .affinities import boundary_affinities, inside, pair_offsets
+from ..stencil import inside, pair_offsets
+from .affinities import boundary_affinities
 from .maps import as_batches, as_float, blocks
 
 Stencil = list[tuple[Tensor, Tensor, Tensor]]
