@@ -51,6 +51,7 @@ def publish_taps(net: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -
     taps = {name: Tap(tap) if isinstance(tap, str) else tap for name, tap in taps.items()}
     modes = [(module, module.training) for module in net.modules()]
     inplace = {path: module.inplace for path, module in watched.items() if hasattr(module, "inplace")}
+    frozen = [p for p in net.parameters() if p.is_floating_point() and not p.requires_grad]
     runs: list[tuple[str, Tensor, Tensor]] = []  # holds the tensors, so that no identity is given out twice
 
     def record(path: str):
@@ -63,15 +64,18 @@ def publish_taps(net: nn.Module, taps: Mapping[str, Tap | str], image: Tensor) -
             watched[path].inplace = False  # type: ignore[assignment]
         # As the modules hold them: the layout as a map would make another tensor.
         raw = {name: tap._replace(layout="NCHW") for name, tap in taps.items()}
-        # Gradients are on because the graph knows which function made a feature.
+        for parameter in frozen:  # or the graph would not tell a weight from a mask
+            parameter.requires_grad_()
+        # Gradients are on because the graph knows which function made a feature, also where it has no weight at all.
         with Tapped(net, raw) as tapped, torch.enable_grad():
-            # The image's gradient makes the graph whole where weights are frozen.
             features = tapped(image.detach().requires_grad_().clone())
     finally:
         for handle in handles:
             handle.remove()
         for path, value in inplace.items():
             watched[path].inplace = value  # type: ignore[assignment]
+        for parameter in frozen:
+            parameter.requires_grad_(False)
         for module, training in modes:
             module.training = training
 

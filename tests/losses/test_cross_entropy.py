@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from segstill.losses import LOSSES, cross_entropy
 
@@ -45,3 +46,26 @@ def test_no_teacher_is_needed():
         logits, {}, {"image": torch.zeros(1, 3, 2, 2), "mask": torch.zeros(1, 2, 2, dtype=torch.long)}
     )
     assert float(value) == pytest.approx(math.log(2))
+
+
+def test_one_score_per_pixel_is_binary_cross_entropy():
+    torch.manual_seed(0)
+    logits = (5 * torch.randn(2, 1, 4, 6, dtype=torch.float64)).requires_grad_()
+    mask = torch.randint(2, (2, 4, 6))
+    mask[0, 1] = 255
+    known = mask != 255
+    expected = F.binary_cross_entropy_with_logits(logits[:, 0][known], mask[known].double())
+    value = cross_entropy(logits, mask)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (value, expected)))
+
+
+def test_one_score_per_pixel_stays_finite_where_the_student_is_sure_and_wrong():
+    logits = torch.tensor([200.0, -200.0]).view(1, 1, 1, 2)
+    assert float(cross_entropy(logits, torch.tensor([[[0, 1]]]))) == 200
+
+
+def test_a_student_of_one_class_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r"predicts 1 class, expected at least 2: name the background too .*\(0, z\)"):
+        LOSSES["cross_entropy"]({"logits": (1, 1)})
+    LOSSES["cross_entropy"]({"logits": (2, 2)})

@@ -164,3 +164,45 @@ def test_what_does_not_fit_is_refused():
         overhaul_margin(torch.zeros(3), torch.zeros(2))
     with pytest.raises(ValueError, match=r"norms are given for \['stage9'\]"):
         Overhaul({"encoder_pre": (4, 6)}, norms={"stage9": (torch.zeros(6), torch.zeros(6))})
+
+
+def test_the_published_form_sums_over_an_image_and_divides_every_tap_by_its_own_number():
+    """Against a loop in float64; ignored pixels count like others, as in the published code."""
+    torch.manual_seed(0)
+    taps, channels = ("encoder_pre", "aspp"), {"encoder_pre": (3, 4), "aspp": (2, 3)}
+    norms = {
+        tap: (torch.rand(wide, dtype=torch.float64), torch.randn(wide).double()) for tap, (_, wide) in channels.items()
+    }
+    loss = Overhaul(channels, taps=taps, norms=norms, dividers=(8.0, 0.5), variant="published").double()
+    student = {tap: torch.randn(2, narrow, 3, 5, dtype=torch.float64) for tap, (narrow, _) in channels.items()}
+    teacher = {tap: torch.randn(2, wide, 3, 5, dtype=torch.float64) for tap, (_, wide) in channels.items()}
+    mask = torch.full((2, 6, 10), 255)
+    total = 0.0
+    for tap, divider in zip(taps, (8.0, 0.5), strict=True):
+        mapped = loss.connectors[tap](student[tap]).detach()
+        margin = overhaul_margin(*norms[tap])
+        for n, c, y, x in torch.ones_like(teacher[tap]).nonzero().tolist():
+            target = max(float(teacher[tap][n, c, y, x]), float(margin[c]))
+            value = float(mapped[n, c, y, x])
+            if value > target or target > 0:
+                total += (value - target) ** 2 / (divider * 2)
+    value = loss(student, teacher, {"image": torch.zeros(2, 3, 6, 10), "mask": mask}).detach()
+    assert float(value) == pytest.approx(total, rel=1e-9)
+
+
+def test_dividers_divide_the_mean_as_well():
+    torch.manual_seed(0)
+    channels, taps = {"encoder_pre": (4, 6), "aspp": (4, 6)}, ("encoder_pre", "aspp")
+    losses = [Overhaul(channels, taps=taps, dividers=dividers) for dividers in ((), (1.0, 1.0), (4.0, 4.0))]
+    for loss in losses[1:]:
+        loss.load_state_dict(losses[0].state_dict())
+    student, teacher = ({tap: torch.randn(2, wide, 6, 6) for tap in taps} for wide in (4, 6))
+    none, ones, fours = (loss(student, teacher, IMAGE) for loss in losses)
+    assert torch.equal(none, ones)
+    torch.testing.assert_close(4 * fours, none)
+
+
+@pytest.mark.parametrize("dividers", [(8.0,), (8.0, 4.0, 2.0), (8.0, 0.0), (8.0, -1.0)])
+def test_dividers_that_do_not_go_with_the_taps_are_refused(dividers):
+    with pytest.raises(ValueError, match=r"dividers are \(8.0.*expected a number above 0 for each of the taps \["):
+        Overhaul({"encoder_pre": (4, 6), "aspp": (4, 6)}, taps=("encoder_pre", "aspp"), dividers=dividers)

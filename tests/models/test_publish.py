@@ -55,10 +55,86 @@ def test_a_feature_that_nothing_activated_is_its_own_pre(image):
     assert taps["body_pre"] == taps["body"] == Tap("body")
 
 
-@pytest.mark.parametrize("function", [F.relu, F.relu6, F.gelu, F.silu, F.hardswish, torch.tanh, lambda x: x.clamp(0)])
+def _scaled(x):
+    return nn.Parameter(torch.ones(4, 1, 1)) * x
+
+
+ACTIVATED = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "hardswish": F.hardswish,
+    "tanh": torch.tanh,
+    "clamp": lambda x: x.clamp(0),
+    "swish by hand": lambda x: x * x.sigmoid(),
+    "mish by hand": lambda x: x * F.softplus(x).tanh(),
+    "relu by a mask": lambda x: x * (x > 0),
+    "relu by a choice": lambda x: torch.where(x > 0, x, 0),
+    "relu by the absolute": lambda x: 0.5 * (x + x.abs()),
+    "gate": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
+    "relu, moved": lambda x: F.relu(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+    "relu, permuted twice": lambda x: F.relu(x).permute(0, 2, 3, 1).permute(0, 3, 1, 2),
+    "relu, added": lambda x: x + F.relu(x),
+    "relu, pooled": lambda x: F.avg_pool2d(F.relu(x), 2),
+    "relu, scaled by a weight": lambda x: _scaled(F.relu(x)),
+}
+
+
+@pytest.mark.parametrize("function", ACTIVATED.values(), ids=ACTIVATED)
 def test_a_feature_that_a_function_activated_has_no_pre(function, image):
     with torch.no_grad():  # a builder may be called in there
         assert set(publish_taps(Net(function), {"body": "body"}, image)) == {"body"}
+
+
+class Residual(nn.Module):
+    """x + weight * branch(x), the weight one per channel as in a LayerScale, or none."""
+
+    def __init__(self, branch, weight=None):
+        super().__init__()
+        self.branch = branch
+        self.weight = weight and nn.Parameter(torch.full(weight, 0.1))
+
+    def forward(self, feature):
+        branch = self.branch(feature)
+        return feature + (branch if self.weight is None else self.weight * branch)
+
+
+class LastChannels(nn.Module):
+    """Normalises, maps and scales with the channels last, as ConvNeXt and Swin do."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.linear, self.weight = nn.LayerNorm(4), nn.Linear(4, 4), nn.Parameter(torch.full((4,), 0.1))
+
+    def forward(self, feature):
+        tokens = feature.permute(0, 2, 3, 1)
+        return (tokens + self.weight * self.linear(self.norm(tokens))).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)),
+        nn.Sequential(nn.ReLU(), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)),
+        nn.Sequential(nn.Conv2d(4, 4, 1), nn.Upsample(scale_factor=2, mode="bilinear"), nn.AvgPool2d(2)),
+        Residual(nn.Conv2d(4, 4, 1)),
+        Residual(nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))),
+        Residual(nn.Sequential(nn.Conv2d(4, 4, 1), nn.GELU(), nn.Conv2d(4, 4, 1)), weight=(4, 1, 1)),
+        LastChannels(),
+    ],
+    ids=["norm", "norm after relu", "resized and pooled", "sum", "bottleneck", "LayerScale", "channels last"],
+)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_sum_of_layers_scaled_by_weights_is_its_own_pre(last, frozen, image):
+    net = Net(last).requires_grad_(not frozen)
+    assert publish_taps(net, {"body": "body"}, image) == {"body": Tap("body"), "body_pre": Tap("body")}
+    assert all(parameter.requires_grad is not frozen for parameter in net.parameters())
+
+
+def test_a_branch_that_ends_in_an_activation_gives_its_sum_no_pre(image):
+    net = Net(Residual(nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU()), weight=(4, 1, 1)))
+    assert set(publish_taps(net, {"body": "body"}, image)) == {"body"}
 
 
 def test_the_last_of_several_runs_counts(image):
