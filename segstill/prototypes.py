@@ -92,7 +92,7 @@ def background_aware(
         cam = cam.masked_fill((tags <= 0)[:, :, None, None], 0)
     voting = valid if variant == "paper" else None
     cam, fused = (_without(given, voting) for given in (cam, fused))
-    maps = _resized(_with_background(normalised(cam)), fused, align_corners=True)
+    maps = _resized(with_background(normalised(cam)), fused, align_corners=True)
     tagged = F.pad(tags > 0, (1, 0), value=True)[:, :, None, None]
     maps = filled(maps if untagged == "present" else maps.masked_fill(~tagged, 0), cells)
     with torch.no_grad():
@@ -110,6 +110,11 @@ def normalised(maps: Tensor) -> Tensor:
     """Return ReLU of (N, C, h, w), each map divided by its spatial maximum + 1e-5: in [0, 1], all 0 stays 0."""
     maps = maps.relu()
     return maps / (maps.amax(dim=(2, 3), keepdim=True) + LEAST_MAXIMUM)
+
+
+def with_background(maps: Tensor) -> Tensor:
+    """Put the map of background, which is what no class claims, before maps (N, C, h, w) in [0, 1]."""
+    return torch.cat([1 - maps.amax(dim=1, keepdim=True), maps], dim=1)
 
 
 @in_float32
@@ -155,10 +160,6 @@ def check_background_factor(factor: float) -> None:
 def _without(maps: Tensor, valid: Tensor | None) -> Tensor:
     """The maps, 0 at cells that are not in `valid`."""
     return filled(maps, valid_cells(valid, maps))
-
-
-def _with_background(maps: Tensor) -> Tensor:
-    return torch.cat([1 - maps.amax(dim=1, keepdim=True), maps], dim=1)
 
 
 def _resized(maps: Tensor, like: Tensor, *, align_corners: bool) -> Tensor:

@@ -12,6 +12,7 @@ Value = str | int | float | bool | tuple[str, ...] | tuple[int, ...]
 """What an argument of a model, a loss or a data set may be."""
 Ramp = Literal["flat", "up", "down"]
 Refinement = Literal["par", "random-walk"]
+Source = Literal["both", "cam", "is-cam"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +155,9 @@ class SeedSpec:
     """Look at the mirrored image too."""
     threshold: float = 0.25
     """Score of the background, in [0, 1]; of V1 alone, because V2 has a map of the background."""
-    background_factor: float = 0.5
+    source: Source = "both"
+    """What V2 makes masks of: its class maps ("cam"), the maps of the image's own prototypes ("is-cam"), or their mean."""
+    background_factor: float = 1.0
     """Factor on how much a place belongs to the background when V2 chooses its seeds; lower gives larger objects."""
     refine: tuple[Refinement, ...] = ()
     """Refinements, in this order."""
@@ -167,9 +170,11 @@ class SeedSpec:
         """Refuse what no map can be made with."""
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"scales are {self.scales}, expected factors above 0: pass for example --scales 1 0.5 1.5")
-        for name in ("threshold", "background_factor", "band"):
+        for name in ("threshold", "band"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a number from 0 to 1")
+        if self.background_factor <= 0:
+            raise ValueError(f"background_factor is {self.background_factor}, expected a number above 0")
 
 
 def to_json(recipe: Any) -> str:

@@ -21,7 +21,7 @@ from .checkpoint import save_tensors, write
 from .data.dataset import SegmentationDataset
 from .data.pictures import FileError, png
 from .models.swtformer import Classifier
-from .prototypes import background_aware
+from .prototypes import background_aware, normalised, with_background
 from .recipe import SeedSpec
 from .run import interruption
 from .seeds import feature_affinities, par, walk
@@ -53,7 +53,8 @@ def class_maps(model: Classifier, image: Tensor, tags: Tensor, spec: SeedSpec) -
     """
     image = image if image.is_floating_point() else image.float() / 255
     size = (image.shape[2], image.shape[3])
-    total, features = torch.zeros((), device=image.device), None
+    general = specific = torch.zeros((), device=image.device)
+    features = None
     for scale in spec.scales:
         sides = [max(1, round(side * scale / model.stride)) * model.stride for side in size]
         view = F.interpolate(image, sides, mode="bilinear", align_corners=False, antialias=scale < 1)
@@ -61,21 +62,23 @@ def class_maps(model: Classifier, image: Tensor, tags: Tensor, spec: SeedSpec) -
         if spec.flip:
             looks.append(model.look(view.flip(3)))
         cams = [look.cam.float() for look in looks]
-        if looks[0].fused is None:
-            maps = _laid_over([cam.relu() for cam in cams])
-        else:
+        general = general + _enlarged(_laid_over([cam.relu() for cam in cams]), size)
+        if looks[0].fused is not None:
             fused = _laid_over([look.fused.float() for look in looks if look.fused is not None])
             aware = background_aware(_laid_over(cams), fused, tags, background_factor=spec.background_factor)
-            maps, features = aware.is_cam, fused if features is None else features
-        total = total + F.interpolate(maps, size, mode="bilinear", align_corners=False)
-    named = tags.to(total)
-    if features is not None:
-        named = torch.cat([named.new_ones(len(named), 1), named], dim=1)
-    maps = total * named[:, :, None, None]
-    maps = maps / (maps.amax(dim=(2, 3), keepdim=True) + FLOOR)
+            specific, features = specific + _enlarged(aware.is_cam, size), fused if features is None else features
+    named = tags.to(general)[:, :, None, None]
+    general = normalised(general * named)
     if features is None:
-        maps = torch.cat([torch.full_like(maps[:, :1], spec.threshold), maps], dim=1)
+        return Views(torch.cat([torch.full_like(general[:, :1], spec.threshold), general], dim=1), None)
+    general = with_background(general)
+    specific = normalised(specific * F.pad(named, (0, 0, 0, 0, 1, 0), value=1))
+    maps = {"cam": general, "is-cam": specific, "both": (general + specific) / 2}[spec.source]
     return Views(maps, features)
+
+
+def _enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
 def _laid_over(maps: list[Tensor]) -> Tensor:
@@ -108,7 +111,7 @@ def _by_pixels(image: Tensor, maps: Tensor, spec: SeedSpec) -> Tensor:
         small = [max(1, round(side / 2)) for side in size]
         shown = F.interpolate(shown, small, mode="bilinear", align_corners=False, antialias=True)
     smooth = par(shown, F.interpolate(maps, shown.shape[2:], mode="bilinear", align_corners=False))
-    return F.interpolate(smooth, size, mode="bilinear", align_corners=False)
+    return _enlarged(smooth, size)
 
 
 def _by_walk(maps: Tensor, fused: Tensor | None) -> Tensor:
@@ -119,7 +122,7 @@ def _by_walk(maps: Tensor, fused: Tensor | None) -> Tensor:
     small = F.interpolate(maps, fused.shape[2:], mode="bilinear", align_corners=False, antialias=True)
     spread = walk(small, feature_affinities(fused, similarity="cosine"))
     spread = spread / (spread.amax(dim=(2, 3), keepdim=True) + FLOOR)
-    return F.interpolate(spread, maps.shape[2:], mode="bilinear", align_corners=False)
+    return _enlarged(spread, (maps.shape[2], maps.shape[3]))
 
 
 @dataclass

@@ -83,6 +83,17 @@ def test_the_maps_of_the_mirrored_image_are_the_mirrored_maps(version):
     torch.testing.assert_close(there, back, atol=2e-5, rtol=1e-4)
 
 
+def test_both_is_the_mean_of_class_maps_and_prototype_maps():
+    image, tags = torch.randint(256, (1, 3, 32, 64), dtype=torch.uint8), torch.tensor([[1.0, 0.0, 1.0]])
+    made = {
+        source: class_maps(classifier(2), image, tags, dataclasses.replace(ONE_SCALE, source=source)).maps
+        for source in ("cam", "is-cam", "both")
+    }
+    torch.testing.assert_close(made["both"], (made["cam"] + made["is-cam"]) / 2)
+    torch.testing.assert_close(made["cam"][:, 0], 1 - made["cam"][:, 1:].amax(dim=1))
+    assert not torch.equal(made["cam"], made["is-cam"])
+
+
 def test_the_threshold_of_v1_is_its_background():
     image, tags = torch.randint(256, (1, 3, 32, 32), dtype=torch.uint8), torch.ones(1, 3)
     maps = class_maps(classifier(1), image, tags, dataclasses.replace(ONE_SCALE, threshold=0.4)).maps
