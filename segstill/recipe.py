@@ -156,7 +156,7 @@ class SeedSpec:
     threshold: float = 0.25
     """Score of the background, in [0, 1]; of V1 alone, because V2 has a map of the background."""
     source: Source = "both"
-    """What V2 makes masks of: its class maps ("cam"), the maps of the image's own prototypes ("is-cam"), or their mean."""
+    """What V2 makes masks of: its class maps ("cam"), the maps of the image's prototypes ("is-cam"), or their mean."""
     background_factor: float = 1.0
     """Factor on how much a place belongs to the background when V2 chooses its seeds; lower gives larger objects."""
     refine: tuple[Refinement, ...] = ()
