@@ -23,6 +23,7 @@ LAYERS = [  # bottom first; parts of layer 1 never import each other
         "demo",
         "seeding",
         "localise",
+        "affinities",
     },
     {"progress", "flags", "tables", "cli"},
 ]
@@ -38,7 +39,7 @@ LIBRARIES = {  # where a third-party library may enter
     "timm": {"models"},
     "transformers": {"models"},
     "segmentation_models_pytorch": {"models"},
-    "accelerate": {"train", "evaluate"},
+    "accelerate": {"train", "evaluate", "affinities"},
     "torchmetrics": {"metrics"},
     "safetensors": {"checkpoint", "models"},
     "matplotlib": {"report"},

@@ -4,6 +4,9 @@
     segstill seeds runs/voc_weak_v2 --out masks
     segstill train voc_pseudo --data.root DIR --data.masks masks
 
+`*_affinity` learns from masks that leave uncertain pixels open, on the encoder of the classifier that made them, which
+neighbours belong together; `segstill seeds RUN --refine random-walk --affinity RUN` then walks along that.
+
 After Ahmadi and Kasaei, SWTformer (2024), arXiv:2401.17828.  Its text gives neither learning rate nor epochs nor the
 weights of the losses: those here are ours (docs/methods.md).  V2 starts with the classification loss alone, because
 seeds of an untrained classifier are noise.
@@ -109,6 +112,23 @@ VOC_SMALL_PSEUDO = replace(
     clip=None,
     evaluate_every=5,
 )
+FOLDER_AFFINITY = replace(
+    FOLDER,
+    name="folder_affinity",
+    student=ModelSpec(name="affinity"),
+    terms={"affinity": TermSpec()},
+    epochs=8,
+    batch_size=8,
+    lr=1e-4,
+)
+VOC_SMALL_AFFINITY = replace(
+    VOC_SMALL,
+    name="voc_small_affinity",
+    student=replace(VOC_SMALL.student, name="affinity", args={"encoder": "mobilenet_v2", "output_stride": 16}),
+    terms={"affinity": TermSpec()},
+    epochs=3,
+    batch_size=8,
+)
 ABOUT = {
     "voc": "VOC 2012 with the images of trainaug",
     "folder": "your own images, whose tags are in tags.csv or in a folder per class",
@@ -142,13 +162,16 @@ def _recipes() -> dict[str, Callable[[], Recipe]]:
         (pseudo, "a network on generated masks")
         for pseudo in (VOC_PSEUDO, FOLDER_PSEUDO, VOC_SMALL_PSEUDO, msrc_pseudo)
     ]
+    made += [(each, "which neighbouring cells belong together") for each in (FOLDER_AFFINITY, VOC_SMALL_AFFINITY)]
     return {recipe.name: _make(recipe, what, flags) for recipe, what in made}
 
 
 def _make(recipe: Recipe, what: str, flags: dict[str, str]) -> Callable[[], Recipe]:
-    data = recipe.name.partition("_weak")[0].removesuffix("_pseudo")
+    data = recipe.name.partition("_weak")[0].removesuffix("_pseudo").removesuffix("_affinity")
     command = ["segstill train", recipe.name, flags.get(data, "")]
-    if recipe.name.endswith("_pseudo"):
+    if recipe.name.endswith("_affinity"):
+        command[-1] = f"{command[-1].partition(' --student')[0]} --student.weights RUN/last.safetensors"
+    if recipe.name.endswith(("_pseudo", "_affinity")):
         command.append("--data.masks DIR")
 
     def make() -> Recipe:
