@@ -112,12 +112,12 @@ def evaluate(
     return scores.result(dataset.classes)
 
 
-HEADLINES = {"miou": "mIoU", "class_wise_map": "class-wise mAP"}
+HEADLINES = {"miou": "mIoU", "class_wise_map": "class-wise mAP", "pair_auc": "AUC of pairs"}
 """The score that says most, by its name in the results, and what to call it."""
 
 
 def main_score(scores: Mapping[str, Any]) -> float:
-    """Return the score that says most: mIoU of masks, class-wise mAP of tags."""
+    """Return the score that says most: mIoU of masks, class-wise mAP of tags, AUC of affinities."""
     return next(scores[name] for name in HEADLINES if name in scores)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from .batch import IGNORE
 from .data.dataset import SegmentationDataset
 from .metrics import Scores
-from .models.swtformer import Classifier
+from .models import AffinityNet, Classifier
 from .seeding import SeedSpec, class_maps, masks, refined
 from .seeds import Sweep
 
@@ -59,6 +59,7 @@ def evaluate_seeds(
     labelled: SegmentationDataset,
     spec: SeedSpec,
     *,
+    affinity: AffinityNet | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Score the seeds of a classifier; it is left in eval mode.
@@ -68,6 +69,7 @@ def evaluate_seeds(
         tagged: images with tags, which say what is looked for.
         labelled: the same images by name with masks; images that only one of both has are left out.
         spec: how seeds are made.
+        affinity: see `segstill.seeding.refined`.
         progress: is told how many of how many images are done.
 
     Returns:
@@ -101,7 +103,7 @@ def evaluate_seeds(
             continue
         began = time.perf_counter()
         views = class_maps(model, image, tags[None].to(device), spec)
-        ids = masks(refined(image, views, spec)).cpu()
+        ids = masks(refined(image, views, spec, affinity)).cpu()
         seconds += time.perf_counter() - began
         maps = views.maps.cpu()
         final.update(ids, truth[None])

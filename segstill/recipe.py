@@ -165,6 +165,12 @@ class SeedSpec:
     """Pixels whose best class leads the second by less than this share of all scores get 255; 0 gives none."""
     half: bool = True
     """Refine by pixels at half the image's size, as its authors do."""
+    iterations: int = 5
+    """Of the refinement by pixels; its authors take 10."""
+    beta: float = 10.0
+    """Exponent on affinities in the random walk; larger keeps it more within regions."""
+    exp_times: int = 6
+    """The random walk has 2 to the power of this many steps; the authors of learned affinities take 8."""
 
     def __post_init__(self) -> None:
         """Refuse what no map can be made with."""

@@ -7,7 +7,7 @@ Scales, mirroring and sums are those of SIPE (Chen et al., CVPR 2022, arXiv:2203
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from .batch import IGNORE
 from .checkpoint import save_tensors, write
 from .data.dataset import SegmentationDataset
 from .data.pictures import FileError, png
-from .models.swtformer import Classifier
+from .models import AffinityNet, Classifier
 from .prototypes import background_aware, normalised, with_background
 from .recipe import SeedSpec
 from .run import interruption
@@ -86,13 +86,25 @@ def _laid_over(maps: list[Tensor]) -> Tensor:
     return maps[0] + maps[1].flip(3) if len(maps) > 1 else maps[0]
 
 
-def refined(image: Tensor, views: Views, spec: SeedSpec) -> Tensor:
-    """Return (N, K + 1, H, W) scores after the refinements; only classes that some image has are worked on."""
+@torch.no_grad()
+def refined(image: Tensor, views: Views, spec: SeedSpec, affinity: AffinityNet | None = None) -> Tensor:
+    """Return (N, K + 1, H, W) scores after the refinements; only classes that some image has are worked on.
+
+    Args:
+        image: (N, 3, H, W) uint8, or float in [0, 1].
+        views: of these images.
+        spec: which refinements.
+        affinity: the random walk goes along its affinities; None: along the cosine of the fused features, of V2.
+
+    Raises:
+        ValueError: a random walk with neither.
+    """
     maps = views.maps
     present = maps.amax(dim=(0, 2, 3)) > 0
+    present[0] = True
     few = maps[:, present]
     for step in spec.refine:
-        few = _by_pixels(image, few, spec) if step == "par" else _by_walk(few, views.fused)
+        few = _by_pixels(image, few, spec) if step == "par" else _by_walk(image, few, views.fused, spec, affinity)
     return maps.new_zeros(maps.shape).index_copy_(1, present.nonzero()[:, 0], few)
 
 
@@ -110,18 +122,28 @@ def _by_pixels(image: Tensor, maps: Tensor, spec: SeedSpec) -> Tensor:
     if spec.half:
         small = [max(1, round(side / 2)) for side in size]
         shown = F.interpolate(shown, small, mode="bilinear", align_corners=False, antialias=True)
-    smooth = par(shown, F.interpolate(maps, shown.shape[2:], mode="bilinear", align_corners=False))
+    smooth = par(shown, _enlarged(maps, (shown.shape[2], shown.shape[3])), iterations=spec.iterations)
     return _enlarged(smooth, size)
 
 
-def _by_walk(maps: Tensor, fused: Tensor | None) -> Tensor:
-    if fused is None:
+def _by_walk(image: Tensor, maps: Tensor, fused: Tensor | None, spec: SeedSpec, affinity: AffinityNet | None) -> Tensor:
+    if affinity is not None:
+        features = affinity(image).float()
+        affinities = feature_affinities(features)
+    elif fused is not None:
+        features = fused
+        affinities = feature_affinities(fused, similarity="cosine")
+    else:
         raise ValueError(
-            "the random walk goes along the fused features of V2, and this classifier is V1: refine by par"
+            "the random walk goes along the fused features of V2, and this classifier is V1: refine by par, or give a "
+            "network of affinities (segstill train *_affinity, then --affinity RUN)"
         )
-    small = F.interpolate(maps, fused.shape[2:], mode="bilinear", align_corners=False, antialias=True)
-    spread = walk(small, feature_affinities(fused, similarity="cosine"))
-    spread = spread / (spread.amax(dim=(2, 3), keepdim=True) + FLOOR)
+    small = F.interpolate(maps, features.shape[2:], mode="bilinear", align_corners=False, antialias=True)
+    spread = walk(small, affinities, beta=spec.beta, exp_times=spec.exp_times)
+    highest = spread.amax(dim=(2, 3), keepdim=True)
+    if fused is None:
+        highest[:, 0] = 1  # the background of V1 is one score everywhere, which no walk changes
+    spread = spread / (highest + FLOOR)
     return _enlarged(spread, (maps.shape[2], maps.shape[3]))
 
 
@@ -141,6 +163,7 @@ def write_seeds(
     out: Path,
     spec: SeedSpec,
     *,
+    affinity: AffinityNet | None = None,
     about: dict[str, Any] | None = None,
     batch: int = 8,
     soft: bool = False,
@@ -155,6 +178,7 @@ def write_seeds(
         dataset: images with tags; no mask is read.
         out: the folder.
         spec: how.
+        affinity: see `refined`.
         about: goes into seeds.json.
         batch: images of one size that are looked at together.
         soft: write the scores too, as fp16 safetensors.
@@ -176,7 +200,7 @@ def write_seeds(
     with interruption() as interrupted:
         for indices, image, tags in _buckets(dataset, out, batch, soft, written):
             image, tags = image.to(device), tags.to(device)
-            scores = refined(image, class_maps(model, image, tags, spec), spec)
+            scores = refined(image, class_maps(model, image, tags, spec), spec, affinity)
             ids = masks(scores, spec.band).cpu()
             for place, index in enumerate(indices):
                 name = dataset.name(index)
@@ -199,7 +223,8 @@ def _same_way(out: Path, made: dict[str, Any]) -> None:
         if out.is_dir() and any(out.glob("*.png")):
             raise ValueError(f"{out} holds pictures and no seeds.json: choose an empty folder with --out")
         return
-    before = json.loads(file.read_text())
+    # Folders of earlier versions do not name what they had no choice about.
+    before = json.loads(json.dumps(asdict(SeedSpec()))) | json.loads(file.read_text())
     if other := [name for name in made if before.get(name) != made[name]]:
         told = "; ".join(f"{name}: {before.get(name)} there, {made[name]} now" for name in other)
         raise ValueError(f"{out} holds masks that were made in another way ({told}): choose another --out")
@@ -236,18 +261,3 @@ def _buckets(
             yield take(max(waiting, key=lambda each: len(waiting[each])))
     while waiting:
         yield take(next(iter(waiting)))
-
-
-def overlays(
-    images: Sequence[Tensor], shown: Sequence[Tensor], palette: Sequence[tuple[int, int, int]]
-) -> list[Tensor]:
-    """Lay masks (H, W) over images (3, H, W) uint8; the background stays as it is."""
-    colours = torch.zeros(256, 3, dtype=torch.uint8)
-    colours[: len(palette)] = torch.tensor(palette, dtype=torch.uint8)
-    colours[IGNORE] = 255
-    result = []
-    for image, mask in zip(images, shown, strict=True):
-        colour = colours[mask.long()].permute(2, 0, 1)
-        mixed = (image.float() * 0.45 + colour.float() * 0.55).to(torch.uint8)
-        result.append(torch.where(mask == 0, image, mixed))
-    return result

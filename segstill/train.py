@@ -22,12 +22,14 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from .affinities import evaluate_affinities
 from .batch_norm import synchronise
 from .build import build_learner, build_model, build_optimizer, build_training_data, load_teacher
 from .data import open_dataset, open_tagged, training_loader
+from .data.dataset import SegmentationDataset
 from .evaluate import evaluate, evaluate_tags, find_devices, main_score
 from .health import Health
-from .models import CLASSIFIERS
+from .models import AFFINITIES, CLASSIFIERS, AffinityNet
 from .optim import averaged, precision_on, set_learning_rate
 from .recipe import Recipe
 from .run import Record, RunFolder, interruption
@@ -70,7 +72,7 @@ def train(
     labelled, unlabelled = (
         (open_tagged(recipe.data, "train"), None) if tagged else build_training_data(recipe.data, say)
     )
-    validation = (open_tagged if tagged else open_dataset)(recipe.data, "val")
+    validation = open_tagged(recipe.data, "val") if tagged else _open_validation(recipe, labelled, say)
     classes = len(labelled.classes)
     student = build_model(recipe.student, classes, say)
     teacher = load_teacher(recipe, labelled.classes, say)
@@ -176,18 +178,20 @@ def train(
             evaluating = finished or step % (steps_per_epoch * recipe.evaluate_every) == 0
             if evaluating:
                 guest = learner.teacher if finished else None
-                scores = (
-                    evaluate_tags(shipped, validation, **reading)
-                    if tagged
-                    else evaluate(shipped, validation, teacher=guest, boundary=finished, **reading)
-                )
+                if tagged:
+                    scores = evaluate_tags(shipped, validation, **reading)
+                elif isinstance(shipped, AffinityNet):
+                    scores = evaluate_affinities(shipped, validation, **reading)
+                else:
+                    scores = evaluate(shipped, validation, teacher=guest, boundary=finished, **reading)
                 folder.log({"kind": "evaluation", "step": step, "epoch": step / steps_per_epoch, **scores}, watch)
                 if health and (found := health.student(shipped, scores["miou"], finished=finished)):
                     found.tell(say)
                     folder.log(found.record(step), watch)
                 prepared.train()
-                if main_score(scores) > best:
-                    best = main_score(scores)
+                score = main_score(scores)
+                if best < 0 or score > best:  # the first one even where nothing could be scored
+                    best = 0.0 if math.isnan(score) else score
                     folder.save_student("best", shipped, step, scores)
             if evaluating or interrupted.is_set():
                 rest_of_state = {"step": step, "best": best, "scores": scores, "seconds": time.perf_counter() - started}
@@ -198,6 +202,17 @@ def train(
     folder.finish(scores, time.perf_counter() - started)
     accelerator.wait_for_everyone()
     return scores
+
+
+def _open_validation(recipe: Recipe, labelled: SegmentationDataset, say: Callable[[str], None]) -> SegmentationDataset:
+    """Open the images with true masks; affinities of who has none are scored on the seeds that they learn from."""
+    try:
+        return open_dataset(recipe.data, "val")
+    except FileNotFoundError:
+        if recipe.student.name not in AFFINITIES or recipe.data.masks is None:
+            raise
+        say("there are no true masks to validate on: the AUC of pairs is that on the seeds, which it learns from")
+        return labelled
 
 
 def _peak_memory_mb(device: torch.device) -> float | None:

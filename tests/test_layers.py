@@ -26,6 +26,7 @@ LAYERS = [  # bottom first; parts of layer 1 never import each other
         "recipe_files",
         "chain",
         "localise",
+        "affinities",
     },
     {"progress", "flags", "tables", "cli"},
 ]
@@ -41,7 +42,7 @@ LIBRARIES = {  # where a third-party library may enter
     "timm": {"models"},
     "transformers": {"models"},
     "segmentation_models_pytorch": {"models"},
-    "accelerate": {"train", "evaluate"},
+    "accelerate": {"train", "evaluate", "affinities"},
     "torchmetrics": {"metrics"},
     "safetensors": {"checkpoint", "models"},
     "matplotlib": {"report"},

@@ -15,6 +15,7 @@ from segstill.train import train
 from .data.tag_trees import CLASSES, folder_tree, msrc21_tree, voc_tags_tree
 
 TREES = {"folder": folder_tree, "voc": voc_tags_tree, "msrc21": msrc21_tree, "scenes": lambda root: None}
+TINY = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}
 CLASSIFIERS = [name for name in WEAK if "_weak_" in name and not name.startswith("voc_weak")]
 
 
@@ -26,8 +27,7 @@ def small(recipe, root):
     data = dataclasses.replace(recipe.data, root=str(root), classes=classes, crop=(64, 64), workers=0, args=args)
     student = dataclasses.replace(recipe.student, weights=None)
     if recipe.student.name == "swtformer" and "encoder" not in recipe.student.args:
-        tiny = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}
-        student = dataclasses.replace(student, args=student.args | tiny)
+        student = dataclasses.replace(student, args=student.args | TINY)
     return dataclasses.replace(recipe, data=data, student=student, epochs=1, batch_size=2)
 
 
@@ -38,6 +38,27 @@ def test_a_recipe_starts_on_a_tree_of_its_data(name, tmp_path):
     steps = [record for record in read_log(tmp_path / "run") if record["kind"] == "step"]
     assert steps
     assert set(steps[-1]["losses"]) == set(recipe.terms)
+
+
+@pytest.mark.parametrize("name", ["folder_affinity", "voc_small_affinity"])
+def test_affinities_are_learned_from_seeds_on_the_encoder_that_made_them(name, tmp_path):
+    torch.manual_seed(0)
+    weak = "folder_weak_v1" if name.startswith("folder") else "voc_small_weak_v1"
+    recipe = small(WEAK[weak](), tmp_path / "data")
+    train(recipe, tmp_path / "classifier", say=lambda _: None)
+    dataset = open_tagged(recipe.data, "train")
+    write_seeds(load(tmp_path / "classifier").model, dataset, tmp_path / "masks", SeedSpec(scales=(1.0,), band=0.1))
+    pairs = WEAK[name]()
+    args = pairs.student.args | {key: recipe.student.args[key] for key in TINY if key in recipe.student.args}
+    weights = str(tmp_path / "classifier" / "last.safetensors")
+    student = dataclasses.replace(pairs.student, weights=weights, args=args)
+    data = dataclasses.replace(recipe.data, masks=str(tmp_path / "masks"))
+    pairs = dataclasses.replace(pairs, data=data, student=student, epochs=1, batch_size=2)
+    said = []
+    scores = train(pairs, tmp_path / "pairs", say=said.append)
+    assert set(scores) >= {"pair_auc", "affinity_within", "affinity_across"}
+    assert any("loaded" in sentence for sentence in said)
+    assert any("there are no true masks" in sentence for sentence in said) == name.startswith("folder")
 
 
 def test_seeds_train_a_network_that_never_saw_a_true_mask(tmp_path):

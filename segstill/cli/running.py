@@ -11,12 +11,14 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
+from ..affinities import evaluate_affinities
 from ..build import build_recipe, load, load_teacher
 from ..compare import compare
 from ..data import choose_split, open_dataset
 from ..demo import run_demo as demonstrate
 from ..evaluate import evaluate, headline
 from ..flags import take_arguments
+from ..models import AffinityNet
 from ..progress import Watcher
 from ..recipe import Recipe
 from ..recipes import PUBLISHED
@@ -84,6 +86,8 @@ class EvaluateOptions:
     """Of a classifier: score the masks that its maps lead to, not its tags."""
     maps: SeedSpec = dataclasses.field(default_factory=SeedSpec)
     """Of a classifier with --seeds: how the maps are made and turned into masks."""
+    affinity: Path | None = None
+    """Of a classifier with --seeds: run of an affinity network, along which the random walk goes."""
 
 
 def run_evaluate(args: list[str]) -> None:
@@ -102,7 +106,13 @@ def run_evaluate(args: list[str]) -> None:
     data = dataclasses.replace(data, root=options.data_root or data.root, args=data.args | given.data.args)
     split = options.split or choose_split(data, "val", "test", say=err.print)
     if options.seeds or saved.model.predicts == "tags":
-        scores = score_classifier(options.run, data, split, options.maps if options.seeds else None, options.workers)
+        spec = options.maps if options.seeds else None
+        scores = score_classifier(options.run, data, split, spec, options.workers, options.affinity)
+        _show_scores(scores, f"{options.run}, {split}", options.json)
+        return
+    if isinstance(saved.model, AffinityNet):
+        reading = {"longest_side": data.longest_side, "short_side": data.short_side, "workers": options.workers}
+        scores = evaluate_affinities(saved.model, open_dataset(data, split), **reading)
         _show_scores(scores, f"{options.run}, {split}", options.json)
         return
     teacher = options.teacher or saved.recipe.teacher

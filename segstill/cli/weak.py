@@ -13,6 +13,7 @@ from ..data import open_dataset, open_tagged
 from ..evaluate import evaluate_tags, find_devices
 from ..flags import take_arguments
 from ..localise import evaluate_seeds
+from ..models import AffinityNet
 from ..progress import counting
 from ..recipe import DataSpec, read_data_spec
 from ..seed_masks import load_classifier, same_classes, score_masks, write_sheet
@@ -36,6 +37,8 @@ class SeedsOptions(SeedSpec):
     """Images of one size that are looked at together."""
     soft: bool = False
     """Write the scores of all classes too, as fp16 safetensors."""
+    affinity: Path | None = None
+    """Run or checkpoint of an affinity network (segstill train *_affinity), along which the random walk goes."""
     sheet: int = 48
     """Pictures on the contact sheet overlays.jpg; 0 for none."""
 
@@ -55,9 +58,19 @@ def run_seeds(args: list[str]) -> int:
     spec = SeedSpec(**{field.name: getattr(options, field.name) for field in dataclasses.fields(SeedSpec)})
     model = classifier.to(find_devices().device)
     about = {"classifier": str(saved.file), "data": dataclasses.asdict(data), "split": options.split}
+    affinity = load_affinity(options.affinity, spec)
+    about["affinity"] = options.affinity and str(options.affinity)
     with counting(err, "images done") as progress:
         written = write_seeds(
-            model, dataset, options.out, spec, about=about, batch=options.batch, soft=options.soft, progress=progress
+            model,
+            dataset,
+            options.out,
+            spec,
+            affinity=affinity,
+            about=about,
+            batch=options.batch,
+            soft=options.soft,
+            progress=progress,
         )
     for name, problem in written.left_out.items():
         err.print(f"left out {name}: {problem}", style="yellow", markup=False, highlight=False)
@@ -72,8 +85,23 @@ def run_seeds(args: list[str]) -> int:
     return 1 if written.left_out else 0
 
 
+def load_affinity(path: Path | None, spec: SeedSpec) -> AffinityNet | None:
+    """Load a network of affinities for the random walk of `spec`; None where none is given."""
+    if path is None:
+        return None
+    saved = load(path)
+    if not isinstance(saved.model, AffinityNet):
+        raise ValueError(
+            f"{saved.file} holds a network that predicts {saved.model.predicts}, expected one of affinities: train one "
+            "(segstill train voc_small_affinity)"
+        )
+    if "random-walk" not in spec.refine:
+        raise ValueError(f"--affinity {path} is for the random walk: add --refine random-walk, or leave it out")
+    return saved.model.to(find_devices().device)
+
+
 def score_classifier(
-    run: Path, data: DataSpec, split: str, spec: SeedSpec | None, workers: int
+    run: Path, data: DataSpec, split: str, spec: SeedSpec | None, workers: int, affinity: Path | None = None
 ) -> dict[str, float | int | dict[str, float | None]]:
     """Return the scores of a classifier's tags; with `spec`, of the seeds that its maps lead to."""
     saved, classifier = load_classifier(run)
@@ -85,7 +113,8 @@ def score_classifier(
         )
     with counting(err, "images done") as progress:
         model = classifier.to(find_devices().device)
-        return evaluate_seeds(model, tagged, open_dataset(data, split), spec, progress=progress)
+        pairs = load_affinity(affinity, spec)
+        return evaluate_seeds(model, tagged, open_dataset(data, split), spec, affinity=pairs, progress=progress)
 
 
 def evaluate_masks(folder: Path, arguments: dict[str, Any], root: str | None) -> dict[str, Any]:

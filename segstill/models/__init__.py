@@ -34,10 +34,13 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
 }
 CLASSIFIERS = {"swtformer"}
 """Models that answer with tags instead of masks."""
+AFFINITIES = {"affinity"}
+"""Models that answer with features whose distances are affinities."""
 CLASS_NAMES: dict[str, Callable[..., tuple[str, ...]]] = {"transformers": class_names}
 """Models that bring weights and class names; called with the model's arguments, returns () where they bring none."""
 
 __all__ = [
+    "AFFINITIES",
     "CLASSIFIERS",
     "CLASS_NAMES",
     "IMAGENET_MEAN",

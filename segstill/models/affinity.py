@@ -70,7 +70,7 @@ def affinity(
     body = staged_encoder(encoder, affinity, output_stride, pretrained, args)
     net = Projected(body, [stage - 1 for stage in stages], channels, frozen=frozen)
     taps = {"affinity": Tap("mix")}
-    return AffinityNet(net, classes=classes, taps=taps, mean=mean, std=std, stride=net.strides[-1], encoder="encoder")
+    return AffinityNet(net, classes=classes, taps=taps, mean=mean, std=std, encoder="encoder")
 
 
 class AffinityNet(Segmenter):
@@ -78,10 +78,14 @@ class AffinityNet(Segmenter):
 
     Args:
         net: `Projected`.
-        others: those of `Segmenter`, without `size`.
+        others: those of `Segmenter`, without `size` and `stride`.
     """
 
     predicts = "affinities"
+
+    def __init__(self, net: "Projected", **others: Any):
+        super().__init__(net, stride=net.strides[-1], **others)
+        self.cell = net.strides[_GRID]
 
     def forward(self, image: Tensor) -> Tensor:
         """Return (N, D, h, w) features of the cells of `image` (N, 3, H, W), uint8 or float in [0, 1]."""
@@ -90,7 +94,7 @@ class AffinityNet(Segmenter):
         inside = torch.ones(1, *size, dtype=torch.bool, device=image.device)
         valid = F.pad(inside, (0, columns, 0, rows)) if rows or columns else None
         features = self.net(F.pad(self.normalised(image), (0, columns, 0, rows)), valid)
-        cell = self.net.strides[_GRID]
+        cell = self.cell
         return features[:, :, : math.ceil(size[0] / cell), : math.ceil(size[1] / cell)]
 
 

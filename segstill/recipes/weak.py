@@ -4,6 +4,9 @@
     segstill seeds runs/voc_weak_v2 --out masks
     segstill train voc_pseudo --data.root DIR --data.masks masks
 
+`*_affinity` learns from masks that leave uncertain pixels open, on the encoder of the classifier that made them, which
+neighbours belong together; `segstill seeds RUN --refine random-walk --affinity RUN` then walks along that.
+
 After Ahmadi and Kasaei, SWTformer (2024), arXiv:2401.17828.  Its text gives neither learning rate nor epochs nor the
 weights of the losses: those here are ours (docs/methods.md).  V2 starts with the classification loss alone, because
 seeds of an untrained classifier are noise.
@@ -17,6 +20,10 @@ from .camvid import SMALL_TEACHER
 
 V1 = {"tags": TermSpec()}
 V2 = {"tags": TermSpec(), "gsc": TermSpec(start=0.2), "ccl": TermSpec(weight=0.1, start=0.2)}
+SMALL_V2 = {"version": 2, "stages": (1, 2, 3), "project": False}
+"""On MobileNetV2: the first three stages as they are.  The deepest, of which the class maps are made, adds nothing."""
+SMALL_TERMS = {"tags": TermSpec(), "gsc": TermSpec(start=0.2, args={"background_factor": 1.0})}
+"""Without side convolutions, the contrast has nothing to train."""
 
 VOC = Recipe(
     name="voc_weak_v1",
@@ -109,6 +116,23 @@ VOC_SMALL_PSEUDO = replace(
     clip=None,
     evaluate_every=5,
 )
+FOLDER_AFFINITY = replace(
+    FOLDER,
+    name="folder_affinity",
+    student=ModelSpec(name="affinity"),
+    terms={"affinity": TermSpec()},
+    epochs=8,
+    batch_size=8,
+    lr=1e-4,
+)
+VOC_SMALL_AFFINITY = replace(
+    VOC_SMALL,
+    name="voc_small_affinity",
+    student=replace(VOC_SMALL.student, name="affinity", args={"encoder": "mobilenet_v2", "output_stride": 16}),
+    terms={"affinity": TermSpec()},
+    epochs=3,
+    batch_size=8,
+)
 ABOUT = {
     "voc": "VOC 2012 with the images of trainaug",
     "folder": "your own images, whose tags are in tags.csv or in a folder per class",
@@ -128,11 +152,12 @@ def _recipes() -> dict[str, Callable[[], Recipe]]:
         "msrc21_small": FLAGS,
     }
     for first in (VOC, FOLDER, VOC_SMALL, MSRC_SMALL, SCENES):
+        small = first.student.args.get("encoder") == "mobilenet_v2"
         second = replace(
             first,
             name=first.name.replace("_v1", "_v2"),
-            student=replace(first.student, args=first.student.args | {"version": 2}),
-            terms=V2,
+            student=replace(first.student, args=first.student.args | (SMALL_V2 if small else {"version": 2})),
+            terms=SMALL_TERMS if small else V2,
         )
         made += [(first, "SWTformer-V1"), (second, "SWTformer-V2")]
     msrc_pseudo = replace(
@@ -142,13 +167,16 @@ def _recipes() -> dict[str, Callable[[], Recipe]]:
         (pseudo, "a network on generated masks")
         for pseudo in (VOC_PSEUDO, FOLDER_PSEUDO, VOC_SMALL_PSEUDO, msrc_pseudo)
     ]
+    made += [(each, "which neighbouring cells belong together") for each in (FOLDER_AFFINITY, VOC_SMALL_AFFINITY)]
     return {recipe.name: _make(recipe, what, flags) for recipe, what in made}
 
 
 def _make(recipe: Recipe, what: str, flags: dict[str, str]) -> Callable[[], Recipe]:
-    data = recipe.name.partition("_weak")[0].removesuffix("_pseudo")
+    data = recipe.name.partition("_weak")[0].removesuffix("_pseudo").removesuffix("_affinity")
     command = ["segstill train", recipe.name, flags.get(data, "")]
-    if recipe.name.endswith("_pseudo"):
+    if recipe.name.endswith("_affinity"):
+        command[-1] = f"{command[-1].partition(' --student')[0]} --student.weights RUN/last.safetensors"
+    if recipe.name.endswith(("_pseudo", "_affinity")):
         command.append("--data.masks DIR")
 
     def make() -> Recipe:

@@ -14,7 +14,9 @@ PUBLISHED = {"attnfd": {"teacher_attention": "random"}}  # what else makes a los
 FORMS = [("cwd", {"activation": "sigmoid"})]  # further forms of one loss
 OF_CLASSIFIERS = ("tags", "gsc", "ccl")
 """They read scores of whole images, class maps and tags, and no teacher: test_classifiers.py asks the same of them."""
-OF_MAPS = {name: loss for name, loss in LOSSES.items() if name not in OF_CLASSIFIERS}
+OF_PAIRS = ("affinity",)
+"""They read a feature of their own and masks, and no teacher: see test_affinity.py."""
+OF_MAPS = {name: loss for name, loss in LOSSES.items() if name not in (*OF_CLASSIFIERS, *OF_PAIRS)}
 VARIANTS = [
     *((name, {}) for name in OF_MAPS),
     *FORMS,

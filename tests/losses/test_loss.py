@@ -51,9 +51,11 @@ def test_each_loss_says_what_its_value_is_a_mean_over():
         "tags": "images",
         "gsc": "valid",
         "ccl": "images",
+        "affinity": "images",
     }
     assert all(LOSSES[name]({}, variant="published").mean_over == "images" for name in ("pixel_kd", "gsc"))
-    assert [name for name, loss in LOSSES.items() if not loss.needs_teacher] == ["cross_entropy", "tags", "gsc", "ccl"]
+    alone = [name for name, loss in LOSSES.items() if not loss.needs_teacher]
+    assert alone == ["cross_entropy", "tags", "gsc", "ccl", "affinity"]
 
 
 def test_half_precision_arguments_are_raised_and_float64_is_kept():
