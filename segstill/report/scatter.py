@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -76,7 +77,7 @@ def scatter(points: Sequence[Point], *, name: str, x_label: str, y_label: str) -
             axes.plot([point.x, point.x], [point.low, point.high], color=sentinel(point.series), linewidth=1.4)
         for point in points:  # above all bars, each with a rim that sets it off from those below
             shape = SHAPES[point.series % len(SHAPES)]
-            colour = {"markerfacecolor": sentinel(point.series), "markeredgecolor": PAGE}
+            colour: dict[str, Any] = {"markerfacecolor": sentinel(point.series), "markeredgecolor": PAGE}
             axes.plot([point.x], [point.y], marker=shape, markersize=MARK, markeredgewidth=1, zorder=2.5, **colour)
         reach = 3 * max(0.5, *(abs(point.y) for point in points))
         low, high = min(0.0, *(point.low for point in points)), max(0.0, *(point.high for point in points))
