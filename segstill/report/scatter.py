@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path as Outline
 from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox, BboxBase
+from matplotlib.transforms import Affine2D, Bbox, BboxBase
 
 from .figures import MUTED, PAGE, STYLE, new_figure, sentinel, series_colour, to_svg
 
@@ -50,7 +50,7 @@ class Point:
 def mark(series: int) -> str:
     """Return the mark of a series as an SVG element, for a legend."""
     style = MarkerStyle(SHAPES[series % len(SHAPES)])
-    outline = style.get_path().transformed(style.get_transform().scale(1, -1))  # SVG counts downwards
+    outline = style.get_path().transformed(style.get_transform() + Affine2D().scale(1, -1))  # SVG counts downwards
     steps = []
     for values, code in outline.iter_segments():
         letter = LETTERS[code]
