@@ -17,20 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from .build import checkpoint_file, load, load_teacher
 from .checkpoint import read_about, write
-from .cost import measure_step
 from .data import open_dataset
 from .evaluate import evaluate_on
-from .recipe import Recipe, TermSpec, to_json
-from .recipes import METHODS
+from .footing import OF_THE_TEACHER, check_equal_footing, in_equal_time, is_alone, with_baseline
+from .recipe import DataSpec, Recipe, to_json
 from .run import read_log, read_recipe
 from .verdict import Budget, Comparison, Result, paired_interval
-
-MAY_DIFFER = {"name", "terms", "seed", "pairs"}
-"""Fields in which compared recipes may differ."""
-OF_THE_TEACHER = {"teacher", "teacher_model", "teacher_classes", "teacher_scale", "class_map"}
-"""Fields that recipes with a teacher must share; the student alone has none."""
 
 
 def compare(
@@ -63,9 +59,10 @@ def compare(
         raise ValueError(f"seeds is {seeds}, expected at least 1: pass --seeds 3")
     recipes = with_baseline(recipes)
     check_equal_footing(recipes)
-    taught = next((recipe for recipe in recipes if not _alone(recipe)), None)
+    taught = next((recipe for recipe in recipes if not is_alone(recipe)), None)
     # First, because a teacher that is not there would show only after the student alone was trained.
-    top = _score_teacher(taught, out, split, say) if taught else None
+    teacher = _score_teacher(taught, out, split, say) if taught else {}
+    top = teacher.get("miou")
     if budget == "seconds":
         recipes = in_equal_time(recipes, out, say)
     runs = [
@@ -78,18 +75,26 @@ def compare(
     failures: dict[str, list[str]] = {recipe.name: [] for recipe in recipes}
     rows: dict[str, dict[int, Path]] = {recipe.name: {} for recipe in recipes}
     mious: dict[str, dict[int, float]] = {recipe.name: {} for recipe in recipes}
+    parameters: dict[str, int | None] = {}
     for number, (recipe, folder) in enumerate(runs, start=1):
         say(f"[{number} of {len(runs)}] {recipe.name}, seed {recipe.seed}")
         try:
             _run(recipe, folder)
-            mious[recipe.name][recipe.seed] = _score(folder, split, say)
+            scores = _score(folder, split, say)
+            mious[recipe.name][recipe.seed] = scores["miou"]
+            parameters[recipe.name] = scores.get("parameters")
             rows[recipe.name][recipe.seed] = folder
         except (_RunError, OSError, ValueError, RuntimeError) as problem:
             failures[recipe.name].append(f"seed {recipe.seed}: {problem}")
             say(f"  failed, the others go on: {problem}")
     baseline = mious[recipes[0].name]
     results = [
-        _result(recipe, rows[recipe.name], mious[recipe.name], baseline, top, failures[recipe.name], published or {})
+        dataclasses.replace(
+            _result(recipe, rows[recipe.name], mious[recipe.name], baseline, top),
+            parameters=parameters.get(recipe.name),
+            published=(published or {}).get(recipe.name, ""),
+            failures=tuple(failures[recipe.name]),
+        )
         for recipe in recipes
     ]
     environments = [json.loads((f / "env.json").read_text()) for folders in rows.values() for f in folders.values()]
@@ -100,77 +105,13 @@ def compare(
         results=tuple(results),
         teacher=_named(taught) if taught else None,
         teacher_miou=top,
+        teacher_parameters=teacher.get("parameters"),
         environment=environments[0] if environments else {},
     )
 
 
-def with_baseline(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Return the recipes with that of the student alone in front, made from the first where none of them is it."""
-    if not recipes:
-        raise ValueError("no recipe is given, expected at least one: segstill compare RECIPE...")
-    names = [recipe.name for recipe in recipes]
-    if len(set(names)) < len(names):
-        raise ValueError(f"recipes are named {names}, expected each name once")
-    alone = [recipe for recipe in recipes if _alone(recipe)]
-    if len(alone) > 1:
-        raise ValueError(f"{[recipe.name for recipe in alone]} all train the student alone, expected one of them")
-    if alone:  # a teacher that all were given is not its
-        others = [recipe for recipe in recipes if recipe is not alone[0]]
-        return [dataclasses.replace(alone[0], teacher=None, teacher_model=None), *others]
-    first = recipes[0]
-    method = next((m for m in sorted(METHODS, key=len, reverse=True) if first.name.endswith(f"_{m}")), "")
-    stem = first.name.removesuffix(f"_{method}")
-    terms = {"cross_entropy": TermSpec()}
-    return [
-        dataclasses.replace(first, name=f"{stem}_student", terms=terms, teacher=None, teacher_model=None),
-        *recipes,
-    ]
-
-
-def check_equal_footing(recipes: Sequence[Recipe]) -> None:
-    """Raise ValueError where recipes differ in more than what they compare."""
-    for recipe in recipes[1:]:
-        _check_equal(recipes[0], recipe, MAY_DIFFER | OF_THE_TEACHER)
-    taught = [recipe for recipe in recipes if not _alone(recipe)]
-    for recipe in taught[1:]:
-        _check_equal(taught[0], recipe, MAY_DIFFER)
-
-
-def _check_equal(one: Recipe, other: Recipe, but: set[str]) -> None:
-    fields = [field.name for field in dataclasses.fields(one) if field.name not in but]
-    if unequal := [name for name in fields if getattr(one, name) != getattr(other, name)]:
-        pairs = "; ".join(f"{name}: {getattr(one, name)} and {getattr(other, name)}" for name in unequal)
-        raise ValueError(
-            f"{one.name} and {other.name} are not on equal footing ({pairs}), expected recipes that differ in their "
-            "terms only, with one teacher: give the same flags to all, or choose other recipes"
-        )
-
-
-def in_equal_time(recipes: Sequence[Recipe], out: Path, say: Callable[[str], None]) -> list[Recipe]:
-    """Give every recipe the epochs that fit into the time of the first; what was measured stays as it is."""
-    file = out / "seconds-per-step.json"
-    seconds: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
-    # Under what they do, not only their names: other flags take other times.
-    keys = [to_json(dataclasses.replace(recipe, seed=0, epochs=1)) for recipe in recipes]
-    for key, recipe in zip(keys, recipes, strict=True):
-        if key not in seconds:
-            say(f"timing a step of {recipe.name}")
-            seconds[key] = measure_step(recipe)
-            out.mkdir(parents=True, exist_ok=True)
-            write(file, json.dumps(seconds, indent=2))
-    times = [seconds[key] for key in keys]
-    return [
-        dataclasses.replace(recipe, epochs=max(1, round(recipes[0].epochs * times[0] / time)))
-        for recipe, time in zip(recipes, times, strict=True)
-    ]
-
-
 def _folder(out: Path, recipe: Recipe, seed: int) -> Path:
     return out / f"{recipe.name}-seed{seed}"
-
-
-def _alone(recipe: Recipe) -> bool:
-    return set(recipe.terms) == {"cross_entropy"}
 
 
 def _named(recipe: Recipe) -> str | None:
@@ -215,19 +156,19 @@ def _run(recipe: Recipe, folder: Path) -> None:
     said.unlink()
 
 
-def _score(folder: Path, split: str, say: Callable[[str], None]) -> float:
-    """Return the mIoU of the last checkpoint of a run; its scores are kept beside it."""
+def _score(folder: Path, split: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the scores and the parameters of the last checkpoint of a run; they are kept beside it."""
     checkpoint, data = folder / "last.safetensors", read_recipe(folder).data
     return _kept(
         folder / f"scores-{split}.json",
         {"step": read_about(checkpoint)["step"]},
-        lambda: evaluate_on(load(checkpoint).model, data, split),
+        lambda: _measure(load(checkpoint).model, data, split),
         partial(say, f"scoring {folder.name} on {split}"),
     )
 
 
-def _score_teacher(recipe: Recipe, out: Path, split: str, say: Callable[[str], None]) -> float:
-    """Return the mIoU of the teacher as the student sees it: in its classes, at its size."""
+def _score_teacher(recipe: Recipe, out: Path, split: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the scores and the parameters of the teacher as the student sees it: in its classes, at its size."""
     place = recipe.teacher or (recipe.teacher_model and recipe.teacher_model.weights)
     of = {name: dataclasses.asdict(recipe)[name] for name in sorted(OF_THE_TEACHER)}
     if place and place != "imagenet":
@@ -237,13 +178,19 @@ def _score_teacher(recipe: Recipe, out: Path, split: str, say: Callable[[str], N
         teacher = load_teacher(recipe, open_dataset(recipe.data, split).classes, say)
         if teacher is None:
             raise ValueError(f"{recipe.name} has no teacher, expected a run or a file: pass --teacher RUN")
-        return evaluate_on(teacher, recipe.data, split)
+        return _measure(teacher, recipe.data, split)
 
     return _kept(out / f"teacher-{split}.json", of, scores, partial(say, "scoring the teacher"))
 
 
-def _kept(file: Path, of: dict[str, Any], scores: Callable[[], dict[str, Any]], tell: Callable[[], None]) -> float:
-    """Return the mIoU in `file`, which is written (again) where it holds none or one of something else."""
+def _measure(model: nn.Module, data: DataSpec, split: str) -> dict[str, Any]:
+    return evaluate_on(model, data, split) | {"parameters": sum(p.numel() for p in model.parameters())}
+
+
+def _kept(
+    file: Path, of: dict[str, Any], scores: Callable[[], dict[str, Any]], tell: Callable[[], None]
+) -> dict[str, Any]:
+    """Return what `file` holds, which is written (again) where it holds none or one of something else."""
     kept = json.loads(file.read_text()) if file.is_file() else {}
     of = json.loads(json.dumps(of))
     if {name: kept.get(name) for name in of} != of:
@@ -251,7 +198,7 @@ def _kept(file: Path, of: dict[str, Any], scores: Callable[[], dict[str, Any]], 
         kept = of | scores()
         file.parent.mkdir(parents=True, exist_ok=True)
         write(file, json.dumps(kept, indent=2))
-    return kept["miou"]
+    return kept
 
 
 def _result(
@@ -260,14 +207,12 @@ def _result(
     mious: dict[int, float],
     baseline: dict[int, float],
     top: float | None,
-    failures: list[str],
-    published: dict[str, str],
 ) -> Result:
     differences = tuple(mious[seed] - baseline[seed] for seed in mious if seed in baseline)
     paired = [baseline[seed] for seed in mious if seed in baseline]
     floor = statistics.mean(paired) if paired else None
     gap = None
-    alone = _alone(recipe)
+    alone = is_alone(recipe)
     if not alone and differences and top is not None and floor is not None and top > floor:
         gap = statistics.mean(differences) / (top - floor)
     steps = [line for f in folders.values() for line in read_log(f) if line["kind"] == "step"]
@@ -285,6 +230,4 @@ def _result(
         ms_per_step=1e3 * statistics.median(line["seconds"] for line in steps) if steps else None,
         memory_mb=max(memory) if memory else None,
         hours=sum(s * p for s, p in zip(took, processes, strict=True)) / 3600,
-        published=published.get(recipe.name, ""),
-        failures=tuple(failures),
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from rich.table import Column, Table
 
 from .probe import Pair, Row
-from .report import METHOD_COLUMNS, RunView
+from .report import METHOD_COLUMNS, RunView, table_rows
 from .verdict import Comparison
 
 
@@ -67,10 +67,11 @@ def _right(*names: str) -> list[Column]:
 
 def methods(comparison: Comparison) -> Table:
     """Return a comparison of methods: what the page's table holds, where it holds something."""
-    rows = {result.name: [cell(result, comparison) for _, _, cell in METHOD_COLUMNS] for result in comparison.results}
-    filled = [index for index in range(len(METHOD_COLUMNS)) if any(cells[index] for cells in rows.values())]
+    rows = table_rows(comparison)
+    filled = [index for index in range(len(METHOD_COLUMNS)) if any(row.cells[index] for row in rows)]
     headings = [f"{heading}\n{unit}" for heading, unit, _ in METHOD_COLUMNS]
     table = Table(Column("method", no_wrap=True), *_right(*(headings[index] for index in filled)))
-    for name, cells in rows.items():
-        table.add_row(name, *(cells[index] for index in filled))
+    for row in rows:
+        named = f"{row.name} ({row.role})" if row.role else row.name
+        table.add_row(named, *(row.cells[index] for index in filled))
     return table

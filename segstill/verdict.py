@@ -26,6 +26,8 @@ class Result:
     """95 % confidence interval of the mean difference; None with fewer than two seeds."""
     gap_closed: float | None = None
     """Mean difference as a share of the teacher's lead over the student alone."""
+    parameters: int | None = None
+    """Of the student; None where no run is done."""
     epochs: int = 0
     ms_per_step: float | None = None
     """Median over all steps of all seeds, with loading."""
@@ -68,7 +70,10 @@ class Comparison:
     results: tuple[Result, ...]
     """The student alone first."""
     teacher: str | None = None
+    """Its run, its file or its network; None where nothing is distilled."""
     teacher_miou: float | None = None
+    """As the student sees it: in the student's classes, at the student's size."""
+    teacher_parameters: int | None = None
     environment: dict[str, Any] = field(default_factory=dict)
     command: str = ""
 

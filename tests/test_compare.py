@@ -1,20 +1,28 @@
 """The referee: every method with every seed, on equal footing, whatever fails or is interrupted."""
 
+import csv
 import dataclasses
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import torch
+from rich.console import Console
 
+from segstill import load
 from segstill.cli import main
-from segstill.compare import check_equal_footing, compare, in_equal_time, with_baseline
+from segstill.compare import compare
 from segstill.cost import measure_step
+from segstill.footing import check_equal_footing, in_equal_time, with_baseline
 from segstill.recipe import ModelSpec, to_json
-from segstill.report.comparison import as_csv, render, write_comparison
+from segstill.report.comparison import as_csv, as_json, render, table_rows, write_comparison
+from segstill.tables import methods
 from segstill.train import train
 
 from .helpers import small_recipe
@@ -87,7 +95,7 @@ def test_the_pages_are_written_and_hold_the_numbers(comparison, tmp_path):
     assert "http" not in page.replace("http://www.w3.org", "")
     rows = json.loads((tmp_path / "compare.json").read_text())["results"]
     assert rows[1]["verdict"] == result.results[1].verdict
-    assert len((tmp_path / "compare.csv").read_text().splitlines()) == 3
+    assert len((tmp_path / "compare.csv").read_text().splitlines()) == 4
 
 
 def test_the_command_line_compares_and_says_where_it_wrote(comparison, tmp_path, capsys):
@@ -114,7 +122,7 @@ def test_equal_time_gives_a_slower_method_fewer_epochs(teacher, tmp_path, monkey
     seconds = {"small_student": 1.0, "small_kd": 2.0}
     asked = []
     monkeypatch.setattr(
-        "segstill.compare.measure_step", lambda recipe: asked.append(recipe.name) or seconds[recipe.name]
+        "segstill.footing.measure_step", lambda recipe: asked.append(recipe.name) or seconds[recipe.name]
     )
     recipes = with_baseline([dataclasses.replace(distilled(teacher), epochs=4)])
     for _ in range(2):  # what was measured stays, or an interrupted comparison would go on with other epochs
@@ -143,6 +151,36 @@ def test_a_teacher_given_by_its_model_is_scored_and_named(teacher, tmp_path):
     by_run = compare([distilled(teacher)], tmp_path / "by_run", seeds=1, split="test")
     assert result.teacher == "tiny"
     assert result.teacher_miou == by_run.teacher_miou
+    assert result.teacher_parameters == by_run.teacher_parameters
+
+
+def test_the_table_begins_with_the_teacher_also_where_it_is_a_plain_file_of_weights(teacher, tmp_path):
+    saved = load(teacher)
+    file = tmp_path / "public.pth"
+    torch.save(saved.model.net.state_dict(), file)
+    spec = ModelSpec(name="tiny", args={"width": 6, "norm": "group"})
+    result = compare([distilled(str(file), teacher_model=spec)], tmp_path / "out", seeds=1, split="test")
+    miou, wide = f"{100 * result.teacher_miou:.1f}", sum(p.numel() for p in saved.model.parameters())
+    assert (result.teacher, result.teacher_parameters) == (str(file), wide)
+    assert [(row.name, row.role) for row in table_rows(result)][:2] == [
+        ("public.pth", "teacher"),
+        ("small_student", "student alone"),
+    ]
+    first, *others = csv.DictReader(as_csv(result).splitlines())
+    assert (first["method"], first["mIoU"], first["Parameters"]) == ("public.pth", miou, f"{wide / 1e6:.2f}")
+    assert {row["Parameters"] for row in others} == {f"{result.results[0].parameters / 1e6:.2f}"}
+    assert re.search(
+        rf'<tbody><tr><th scope="row">public.pth<span class="role">teacher</span></th><td>{miou}<', render(result)
+    )
+    assert json.loads(as_json(result))["teacher_miou"] == result.teacher_miou
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(methods(result))
+    assert re.search(rf"public.pth \(teacher\) +│ +{miou}.*\n.*small_student \(student alone\)", console.export_text())
+
+
+def test_a_table_without_a_teacher_begins_with_the_student_alone(tmp_path):
+    result = compare([small_recipe(name="small_student", epochs=1)], tmp_path, seeds=1, split="test")
+    assert [row.name for row in table_rows(result)] == ["small_student"]
 
 
 def test_a_run_that_cannot_be_scored_is_a_failure_among_others(comparison, teacher, tmp_path):

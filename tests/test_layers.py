@@ -20,6 +20,7 @@ LAYERS = [  # bottom first; parts of layer 1 never import each other
         "probe",
         "report",
         "compare",
+        "footing",
         "demo",
         "seeding",
         "seed_masks",

@@ -111,8 +111,8 @@ VOC_SMALL_PSEUDO = replace(
     terms={"cross_entropy": TermSpec()},
     epochs=10,
     batch_size=8,
-    lr=0.0005,
-    head_lr_factor=4.0,
+    lr=2e-4,
+    head_lr_factor=10.0,
     clip=None,
     evaluate_every=5,
 )

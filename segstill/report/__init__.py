@@ -2,8 +2,17 @@
 
 from .collect import write_report
 from .comparison import COLUMNS as METHOD_COLUMNS
-from .comparison import write_comparison
+from .comparison import table_rows, write_comparison
 from .page import write_page
 from .view import ExampleView, PageView, RunView
 
-__all__ = ["METHOD_COLUMNS", "ExampleView", "PageView", "RunView", "write_comparison", "write_page", "write_report"]
+__all__ = [
+    "METHOD_COLUMNS",
+    "ExampleView",
+    "PageView",
+    "RunView",
+    "table_rows",
+    "write_comparison",
+    "write_page",
+    "write_report",
+]

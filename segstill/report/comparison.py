@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from ..checkpoint import write
 from ..verdict import Comparison, Result
@@ -15,6 +16,16 @@ from .scatter import Point, mark, scatter
 from .table import number, percent
 
 Cell = Callable[[Result, Comparison], str]
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    role: str
+    """What it is beside a method: "teacher", "student alone", or nothing."""
+    cells: tuple[str, ...]
+    """In the order of `COLUMNS`; empty where nothing is known."""
 
 
 def write_comparison(out: Path, comparison: Comparison) -> None:
@@ -34,24 +45,43 @@ def as_json(comparison: Comparison) -> str:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Return the table, one row per method."""
+    """Return the table: the teacher, the student alone, and one row per method."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["method", *(heading for heading, _, _ in COLUMNS)])
-    for result in comparison.results:
-        writer.writerow([result.name, *(cell(result, comparison) for _, _, cell in COLUMNS)])
+    writer.writerow(["method", "role", *(heading for heading, _, _ in COLUMNS)])
+    for row in table_rows(comparison):
+        writer.writerow([row.name, row.role, *row.cells])
     return buffer.getvalue()
+
+
+def table_rows(comparison: Comparison) -> list[Row]:
+    """Return the lines of the table, that of the teacher first where there is one."""
+    rows = [
+        Row(
+            result.name,
+            "student alone" if result.baseline else "",
+            tuple(cell(result, comparison) for _, _, cell in COLUMNS),
+        )
+        for result in comparison.results
+    ]
+    if comparison.teacher is None:
+        return rows
+    known = {
+        "mIoU": _shown(percent(comparison.teacher_miou), 1),
+        "Parameters": _millions(comparison.teacher_parameters),
+    }
+    cells = tuple(known.get(heading, "") for heading, _, _ in COLUMNS)
+    return [Row(Path(comparison.teacher).name, "teacher", cells), *rows]
 
 
 def render(comparison: Comparison) -> str:
     """Return the page as HTML."""
-    results = comparison.results
     head = "".join(f'<th scope="col">{heading}<small>{unit}</small></th>' for heading, unit, _ in COLUMNS)
     body = "".join(
-        f'<tr><th scope="row">{escape(result.name)}{_role(result)}</th>'
-        + "".join(f"<td>{escape(cell(result, comparison)) or '–'}</td>" for _, _, cell in COLUMNS)
+        f'<tr><th scope="row">{escape(row.name)}{_marked(row.role)}</th>'
+        + "".join(f"<td>{escape(cell) or '–'}</td>" for cell in row.cells)
         + "</tr>"
-        for result in results
+        for row in table_rows(comparison)
     )
     table = (
         '<div class="scroll" role="region" aria-label="Methods" tabindex="0"><table class="scores">'
@@ -59,7 +89,7 @@ def render(comparison: Comparison) -> str:
         f'<p class="note">{escape(" ".join(NOTES))}</p>'
     )
     parts = {"methods": ("Methods", table), "cost": ("Gain against cost", _chart(comparison))}
-    if failed := [f"{result.name}, {failure}" for result in results for failure in result.failures]:
+    if failed := [f"{result.name}, {failure}" for result in comparison.results for failure in result.failures]:
         items = "".join(f"<li>{escape(line)}</li>" for line in failed)
         parts["failed"] = ("Runs that failed", f"<ul>{items}</ul>")
     environment = comparison.environment
@@ -123,12 +153,16 @@ def _chart(comparison: Comparison) -> str:
     )
 
 
-def _role(result: Result) -> str:
-    return '<span class="role">student alone</span>' if result.baseline else ""
+def _marked(role: str) -> str:
+    return f'<span class="role">{role}</span>' if role else ""
 
 
 def _shown(value: float | None, decimals: int) -> str:
     return "" if value is None else number(value, decimals)
+
+
+def _millions(parameters: int | None) -> str:
+    return "" if parameters is None else number(parameters / 1e6, 2)
 
 
 def _miou(result: Result, _: Comparison) -> str:
@@ -156,6 +190,7 @@ COLUMNS: tuple[tuple[str, str, Cell], ...] = (
     ("Gain", "points, 95 % interval", _gain),
     ("Verdict", "at 95 %", lambda result, _: result.verdict),
     ("Gap closed", "%", lambda result, _: _shown(percent(result.gap_closed), 0)),
+    ("Parameters", "million", lambda result, _: _millions(result.parameters)),
     ("Epochs", "of training", lambda result, _: str(result.epochs)),
     ("Step", "ms", lambda result, _: _shown(result.ms_per_step, 0)),
     ("Cost of a step", "times student alone", _relative),

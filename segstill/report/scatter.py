@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path as Outline
 from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox, BboxBase
+from matplotlib.transforms import Affine2D, Bbox, BboxBase
 
 from .figures import MUTED, PAGE, STYLE, new_figure, sentinel, series_colour, to_svg
 
@@ -49,7 +50,7 @@ class Point:
 def mark(series: int) -> str:
     """Return the mark of a series as an SVG element, for a legend."""
     style = MarkerStyle(SHAPES[series % len(SHAPES)])
-    outline = style.get_path().transformed(style.get_transform().scale(1, -1))  # SVG counts downwards
+    outline = style.get_path().transformed(style.get_transform() + Affine2D().scale(1, -1))  # SVG counts downwards
     steps = []
     for values, code in outline.iter_segments():
         letter = LETTERS[code]
@@ -76,7 +77,7 @@ def scatter(points: Sequence[Point], *, name: str, x_label: str, y_label: str) -
             axes.plot([point.x, point.x], [point.low, point.high], color=sentinel(point.series), linewidth=1.4)
         for point in points:  # above all bars, each with a rim that sets it off from those below
             shape = SHAPES[point.series % len(SHAPES)]
-            colour = {"markerfacecolor": sentinel(point.series), "markeredgecolor": PAGE}
+            colour: dict[str, Any] = {"markerfacecolor": sentinel(point.series), "markeredgecolor": PAGE}
             axes.plot([point.x], [point.y], marker=shape, markersize=MARK, markeredgewidth=1, zorder=2.5, **colour)
         reach = 3 * max(0.5, *(abs(point.y) for point in points))
         low, high = min(0.0, *(point.low for point in points)), max(0.0, *(point.high for point in points))
