@@ -25,6 +25,8 @@ LAYERS = [  # bottom first; parts of layer 1 never import each other
         "seed_masks",
         "recipe_files",
         "chain",
+        "start",
+        "start_text",
         "localise",
     },
     {"progress", "flags", "tables", "cli"},
