@@ -26,6 +26,8 @@ LAYERS = [  # bottom first; parts of layer 1 never import each other
         "seed_masks",
         "recipe_files",
         "chain",
+        "start",
+        "start_text",
         "localise",
         "affinities",
     },

@@ -12,10 +12,12 @@ from .chaining import run_chain_verb
 from .console import err, out
 from .looking import run_check, run_list, run_show, run_taps
 from .running import run_compare, run_demo, run_evaluate, run_report, run_train
+from .starting import run_init
 from .weak import run_seeds
 
 VERBS: dict[str, Callable[[list[str]], Any]] = {
     "demo": run_demo,
+    "init": run_init,
     "list": run_list,
     "show": run_show,
     "check": run_check,

@@ -1,0 +1,56 @@
+"""The verb that writes a starting recipe."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from ..start import start
+from .console import out, parse
+
+
+@dataclass(frozen=True)
+class InitOptions:
+    """Look at images with tags or masks, and write a starting recipe for them and for this machine."""
+
+    folder: tyro.conf.Positional[Path]
+    """Where recipe.py, the lists of the splits and the tags go; images and masks stay where they are."""
+    images: Path
+    """A folder of images; of folders train and val of images; or of a folder per class."""
+    tags: Path | None = None
+    """A table with rows image,tag;tag."""
+    masks: Path | None = None
+    """PNG masks of the images' names; beside tags, those of some images."""
+    classes: tuple[str, ...] = ()
+    """Class names in the order of the mask values; with tags, all that occur unless given."""
+    weights: str | None = "imagenet"
+    """Of encoders: imagenet downloads them, None begins at random; a file must fit the encoder that is chosen."""
+    force: bool = False
+    """Replace files that are there."""
+
+
+def run_init(args: list[str]) -> None:
+    """DIR --images DIR [--tags CSV | --masks DIR] [--classes ...]: a starting recipe for your own images"""
+    options = parse(InitOptions, args, "init")
+    made = start(
+        options.folder,
+        options.images,
+        tags=options.tags,
+        masks=options.masks,
+        classes=options.classes,
+        weights=options.weights,
+        force=options.force,
+    )
+    facts = made.facts
+    for sentence in (
+        *made.said,
+        f"{facts.train} training and {facts.val} validation images"
+        + (f", {facts.unlabelled} without labels" if facts.unlabelled else "")
+        + f", {facts.width} x {facts.height} pixels (median)",
+        f"{len(facts.classes)} classes: {', '.join(facts.classes)}",
+        f"this machine: {facts.machine}",
+        f"wrote {made.file}; next:",
+        f"  segstill chain {made.file} --plan",
+        f"  segstill chain {made.file}",
+    ):
+        out.print(sentence, markup=False, highlight=False)

@@ -1,0 +1,131 @@
+"""A first look at somebody's images, tags and masks: how many, how large, which names and values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..batch import IGNORE
+from .files import SPLITS, image_files, mask_files
+from .tags import tag_rows
+
+LOOKED_AT = 200
+"""Images and masks that are opened; they are spread evenly over all."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found."""
+
+    images: dict[str, Path]
+    """By name: `a`, `train/a`, or `cat/a` in a folder per class."""
+    splits: bool
+    """Whether the images lie in folders train and val."""
+    by_class: tuple[str, ...]
+    """Names of the folders, where there is one per class."""
+    height: int
+    """Median of the images looked at, in pixels."""
+    width: int
+    unreadable: tuple[Path, ...]
+    """Images among those looked at that do not open."""
+    tags: dict[str, tuple[str, ...]]
+    """Image as the table names it, without suffix -> tags; empty without a table."""
+    masks: frozenset[str]
+    """Images, by their names above, that have a mask."""
+    values: tuple[int, ...]
+    """Values in the masks looked at, without 255."""
+
+
+def survey(images: Path, tags: Path | None = None, masks: Path | None = None) -> Survey:
+    """Look at a folder of images, and at the table of tags and the folder of masks that belong to it.
+
+    Args:
+        images: a folder of images; of folders train and val (and test) of images; or of a folder per class.
+        tags: a table with rows `image,tag;tag`.
+        masks: a folder of PNG masks of the images' names, with the same folders in it.
+
+    Raises:
+        FileNotFoundError: one of them is not there.
+        ValueError: there is no image, a table that does not read, or no mask that belongs to an image.
+    """
+    for place in filter(None, (images, tags, masks)):
+        if not place.exists():
+            raise FileNotFoundError(f"{place} does not exist: correct the path")
+    folders = sorted(path for path in images.iterdir() if path.is_dir() and not path.name.startswith("."))
+    splits = any(path.name in SPLITS for path in folders)
+    inside = [path for path in folders if not splits or path.name in SPLITS]
+    found = {
+        f"{folder.name}/{stem}": path for folder in inside for stem, path in image_files(folder)[0].items()
+    } or image_files(images)[0]
+    if not found:
+        raise ValueError(f"{images} holds no image that is read here, nor do the folders in it: correct --images")
+    by_class = tuple(path.name for path in inside) if not splits and next(iter(found.values())).parent != images else ()
+    sizes, unreadable = _sizes(_spread(list(found.values())))
+    drawn = {} if masks is None else _masks(masks, splits)
+    labelled = frozenset(drawn.keys() & found.keys())
+    if masks is not None and not labelled:
+        example = next(iter(found))
+        raise ValueError(f"{masks} holds no mask of an image in {images}, expected for example {example}.png")
+    return Survey(
+        images=found,
+        splits=splits,
+        by_class=by_class,
+        height=round(median(size[1] for size in sizes)),
+        width=round(median(size[0] for size in sizes)),
+        unreadable=tuple(unreadable),
+        tags={} if tags is None else _tags(tags),
+        masks=labelled,
+        values=_values(_spread([drawn[name] for name in sorted(labelled)])),
+    )
+
+
+def _spread(paths: Sequence[Path]) -> list[Path]:
+    count = min(LOOKED_AT, len(paths))
+    return [paths[place * len(paths) // count] for place in range(count)]
+
+
+def _sizes(paths: Sequence[Path]) -> tuple[list[tuple[int, int]], list[Path]]:
+    sizes, unreadable = [], []
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                sizes.append(picture.size)
+        except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+            unreadable.append(path)
+    if not sizes:
+        raise ValueError(f"none of {len(paths)} images opens, {paths[0]} the first: correct --images")
+    return sizes, unreadable
+
+
+def _masks(masks: Path, splits: bool) -> dict[str, Path]:
+    if not splits:
+        return mask_files(masks)[0]
+    return {
+        f"{split}/{stem}": path
+        for split in SPLITS
+        if (masks / split).is_dir()
+        for stem, path in mask_files(masks / split)[0].items()
+    }
+
+
+def _values(paths: Sequence[Path]) -> tuple[int, ...]:
+    values: set[int] = set()
+    for path in paths:
+        with Image.open(path) as picture:
+            if picture.mode not in ("P", "L"):
+                raise ValueError(
+                    f"{path} is a picture in mode {picture.mode}, expected a mask: gray or palette, whose values are "
+                    "class numbers; convert it"
+                )
+            values |= set(np.unique(np.asarray(picture)).tolist())
+    return tuple(sorted(values - {IGNORE}))
+
+
+def _tags(table: Path) -> dict[str, tuple[str, ...]]:
+    rows, problems = tag_rows(table)
+    if errors := [problem for problem in problems if problem.severity == "error"]:
+        raise ValueError(str(errors[0]))
+    return {Path(row.image).with_suffix("").as_posix(): row.tags for row in rows}

@@ -1,0 +1,147 @@
+"""segstill init: what it finds out about somebody's images, and that the recipe it writes runs on them."""
+
+import pytest
+
+from segstill.build import build_chain, build_recipe
+from segstill.data import open_dataset, open_tagged, open_unlabelled
+from segstill.start import start
+from segstill.start_text import Machine, recipe_text
+
+from .data.tag_trees import TABLE, class_tree
+from .data.trees import CLASSES, label, picture, save
+
+
+def photos(root, count=10):
+    for number in range(count):
+        save(root / "photos" / f"p{number}.jpg", picture(number))
+        save(root / "drawn" / f"p{number}.png", label(number))
+    return root / "photos", root / "drawn"
+
+
+def table(root, rows):
+    (root / "mine.csv").write_text("image,tags\n" + "".join(f"{row}\n" for row in rows))
+    return root / "mine.csv"
+
+
+def test_images_with_masks_get_a_chain_that_begins_at_the_teacher(tmp_path):
+    images, masks = photos(tmp_path)
+    made = start(tmp_path / "new" / "mine", images, masks=masks, classes=CLASSES)
+    assert (made.facts.train, made.facts.val, made.facts.unlabelled) == (8, 2, 0)
+    assert (made.facts.width, made.facts.height) == (32, 24)
+    chain = build_chain(str(made.file))
+    assert (chain.name, chain.classifier, chain.data.classes) == ("mine", None, CLASSES)
+    data = build_recipe(str(made.file)).data
+    assert (len(open_dataset(data, "train")), len(open_dataset(data, "val"))) == (8, 2)
+    written = {path.name for path in (tmp_path / "new" / "mine").iterdir()}
+    assert written - {"__pycache__"} == {"recipe.py", "train.txt", "val.txt"}
+
+
+def test_images_with_tags_get_a_classifier_and_those_without_are_for_the_student(tmp_path):
+    images, _ = photos(tmp_path)
+    tags = table(tmp_path, [f"p{number}.jpg,{'cat' if number % 2 else 'dog;cat'}" for number in range(7)])
+    made = start(tmp_path / "mine", images, tags=tags)
+    assert made.facts.classes == ("background", "cat", "dog")
+    chain = build_chain(str(made.file))
+    data = build_recipe(str(made.file)).data
+    assert len(open_tagged(data, "train")) + len(open_tagged(data, "val")) == 7
+    assert chain.classifier.student.name == "swtformer"
+    assert chain.data.unlabelled == str(tmp_path / "mine" / "unlabelled")
+    spec = type(data)(name="folder", unlabelled=chain.data.unlabelled)
+    assert [open_unlabelled(spec).name(index) for index in range(3)] == ["p7", "p8", "p9"]
+    assert all(not path.readlink().is_absolute() for path in (tmp_path / "mine" / "unlabelled").iterdir())
+
+
+def test_true_masks_beside_tags_take_the_place_of_seeds(tmp_path):
+    images, masks = photos(tmp_path)
+    for path in list(masks.iterdir())[:7]:
+        path.unlink()
+    tags = table(tmp_path, [f"p{number},tree" for number in range(10)])
+    made = start(tmp_path / "mine", images, tags=tags, masks=masks, classes=("background", "tree", "house"))
+    assert made.facts.true_masks <= 3
+    if made.facts.true_masks:
+        assert build_chain(str(made.file)).data.masks == str(tmp_path / "mine" / ".." / "drawn")
+
+
+def test_a_folder_per_class_needs_no_table(tmp_path):
+    root = class_tree(tmp_path)
+    made = start(tmp_path / "mine", root / "images" / "train")
+    assert made.facts.classes == ("background", "cat", "dog")
+    data = build_recipe(str(made.file)).data
+    names = [open_tagged(data, "train").name(index) for index in range(made.facts.train)]
+    assert all("/" in name for name in names)
+
+
+def test_split_folders_are_kept(tmp_path):
+    for split, count in (("train", 3), ("val", 2)):
+        for number in range(count):
+            save(tmp_path / "photos" / split / f"{split}{number}.png", picture(number))
+            save(tmp_path / "drawn" / split / f"{split}{number}.png", label(number))
+    made = start(tmp_path / "mine", tmp_path / "photos", masks=tmp_path / "drawn", classes=CLASSES)
+    assert (made.facts.train, made.facts.val) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "without tags, masks or a folder per class"),
+        ({"masks": "drawn"}, "expected at least 3 names in the order of the values: pass --classes"),
+        ({"masks": "drawn", "classes": ("a", "b")}, "hold the value 2 and there are 2 classes"),
+        ({"tags": "mine.csv", "classes": ("background", "cat")}, "none of the classes"),
+        ({"tags": "gone.csv"}, "does not exist"),
+        ({"masks": "photos", "classes": CLASSES}, "holds no mask of an image"),
+    ],
+)
+def test_what_does_not_fit_is_told_and_nothing_is_written(given, words, tmp_path):
+    images, _ = photos(tmp_path)
+    table(tmp_path, [f"p{number},{'cat' if number else 'bird'}" for number in range(10)])
+    before = sorted(path.name for path in tmp_path.iterdir())
+    given = {name: tmp_path / value if name != "classes" else value for name, value in given.items()}
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        start(tmp_path / "mine", images, **given)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_nothing_is_overwritten_without_force(tmp_path):
+    images, masks = photos(tmp_path)
+    made = start(tmp_path / "mine", images, masks=masks, classes=CLASSES)
+    made.file.write_text("# mine now")
+    with pytest.raises(FileExistsError, match=r"holds recipe.py, .*pass --force"):
+        start(tmp_path / "mine", images, masks=masks, classes=CLASSES)
+    assert made.file.read_text() == "# mine now"
+    start(tmp_path / "mine", images, masks=masks, classes=CLASSES, force=True)
+    assert "def chain" in made.file.read_text()
+
+
+def test_the_recipe_follows_the_machine(tmp_path):
+    images, masks = photos(tmp_path)
+    facts = start(tmp_path / "mine", images, masks=masks, classes=CLASSES).facts
+    from dataclasses import replace
+
+    gpu = recipe_text(replace(facts, machine=Machine(16, 128, "a GPU", 80), height=1080, width=1920))
+    cpu = recipe_text(replace(facts, machine=Machine(2, 8, None, 0), height=1080, width=1920))
+    assert "resnet101" in gpu
+    assert "crop=(512, 512)" in gpu
+    assert "resnet101" not in cpu
+    assert "longest_side=320" in cpu
+    for text in (gpu, cpu):
+        compile(text, "recipe.py", "exec")
+
+
+def test_a_recipe_file_without_the_function_says_so(tmp_path):
+    (tmp_path / "a.py").write_text("def chain():\n    return 3\n")
+    with pytest.raises(ValueError, match=r"has no function recipe\(\); if it has another, try segstill chain"):
+        build_recipe(str(tmp_path / "a.py"))
+    with pytest.raises(ValueError, match="returned a int, expected a Chain"):
+        build_chain(str(tmp_path / "a.py"))
+    (tmp_path / "b.py").write_text("import nothing_of_that_name\n")
+    with pytest.raises(ValueError, match="could not be used as a recipe: ModuleNotFoundError"):
+        build_chain(str(tmp_path / "b.py"))
+
+
+def test_the_table_of_the_other_tests_is_understood(tmp_path):
+    from .data.tag_trees import folder_tree
+
+    root = folder_tree(tmp_path / "tree")
+    (tmp_path / "tags.csv").write_text(TABLE)
+    made = start(tmp_path / "mine", root / "images", tags=tmp_path / "tags.csv")
+    assert (made.facts.train, made.facts.val) == (4, 2)
