@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Column, Table
 
+from .chain import Reached, duration
 from .probe import Pair, Row
 from .report import METHOD_COLUMNS, RunView
 from .verdict import Comparison
@@ -73,4 +74,19 @@ def methods(comparison: Comparison) -> Table:
     table = Table(Column("method", no_wrap=True), *_right(*(headings[index] for index in filled)))
     for name, cells in rows.items():
         table.add_row(name, *(cells[index] for index in filled))
+    return table
+
+
+def stages(rows: Sequence[Reached]) -> Table:
+    """Return what the stages of a chain reached."""
+    table = Table("stage", "measured", *_right("%", "% of the student\non true masks", "parameters M", "time"))
+    for row in rows:
+        table.add_row(
+            row.stage,
+            row.measure,
+            _shown(row.value and 100 * row.value, "{:.1f}"),
+            _shown(row.share and 100 * row.share, "{:.0f}"),
+            _shown(row.parameters and row.parameters / 1e6, "{:.2f}"),
+            duration(row.seconds),
+        )
     return table
