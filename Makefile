@@ -10,7 +10,7 @@ demo: $(READY)  ## draw scenes, train a teacher and four students, write one pag
 	$(PY) -m segstill demo
 
 test: check  ## what CI runs
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist worksteal
 
 check: $(READY)  ## format, lint, types
 	$(VENV)/bin/ruff format --check .

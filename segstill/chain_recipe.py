@@ -27,6 +27,8 @@ class ExportSpec:
     """How the student is exported."""
 
     format: Literal["onnx", "torch-export"] = "onnx"
+    int8: bool = False
+    """Write a second file in 8-bit numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)

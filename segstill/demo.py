@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .chain import Reached, can_export, reached, run_chain
 from .recipe import Recipe
-from .recipes import RECIPES
+from .recipes import CHAINS, RECIPES
 from .report import RunView, write_report
 from .run import read_recipe
 from .train import train
@@ -39,6 +40,28 @@ def run_demo(
         runs.append(folder / name)
         _train_once(recipe, folder / name, watch, say)
     return write_report(runs, folder / "report.html", title="segstill demo: drawn scenes", say=say)
+
+
+def run_chain_demo(
+    folder: Path,
+    *,
+    seed: int = 0,
+    watch: Callable[[dict[str, Any]], None] = lambda record: None,
+    say: Callable[[str], None] = print,
+    count: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Reached]:
+    """Run the whole chain on drawn scenes, from tags to a small student, and return what every stage reached.
+
+    What is there and up to date is not done again.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    chain = CHAINS["demo"]()
+    stages = {name: getattr(chain, name) for name in ("classifier", "teacher", "student", "reference")}
+    seeded = {name: dataclasses.replace(recipe, seed=seed) for name, recipe in stages.items()}
+    chain = dataclasses.replace(chain, **seeded, export=chain.export if can_export() else None)
+    return reached(run_chain(chain, folder, watch=watch, say=say, count=count))
 
 
 def _train_once(recipe: Recipe, run: Path, watch: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Column, Table
 
+from .chain import Reached, duration
 from .probe import Pair, Row
 from .report import METHOD_COLUMNS, RunView, table_rows
 from .verdict import Comparison
@@ -74,4 +75,19 @@ def methods(comparison: Comparison) -> Table:
     for row in rows:
         named = f"{row.name} ({row.role})" if row.role else row.name
         table.add_row(named, *(row.cells[index] for index in filled))
+    return table
+
+
+def stages(rows: Sequence[Reached]) -> Table:
+    """Return what the stages of a chain reached."""
+    table = Table("stage", "measured", *_right("%", "% of the student\non true masks", "parameters M", "time"))
+    for row in rows:
+        table.add_row(
+            row.stage,
+            row.measure,
+            _shown(row.value and 100 * row.value, "{:.1f}"),
+            _shown(row.share and 100 * row.share, "{:.0f}"),
+            _shown(row.parameters and row.parameters / 1e6, "{:.2f}"),
+            duration(row.seconds),
+        )
     return table

@@ -1,5 +1,7 @@
 """From image labels to a shipped student: stages that are the existing verbs, with files in between."""
 
-from .line import Line, Row, plan, run_chain
+from .finishing import can_export
+from .line import Line, Row, duration, plan, run_chain
+from .summary import Reached, reached
 
-__all__ = ["Line", "Row", "plan", "run_chain"]
+__all__ = ["Line", "Reached", "Row", "can_export", "duration", "plan", "reached", "run_chain"]

@@ -1,15 +1,18 @@
 """The last stages: the exported student, and the page about the chain."""
 
 import importlib
+import json
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from ..build import checkpoint_file
 from ..chain_recipe import ExportSpec, PageSpec
 from ..report import write_report
 from .setting import Setting
 from .stages import Inputs, Record, Stage, as_json
+from .story import draw_story
 
 SUFFIX = {"onnx": ".onnx", "torch-export": ".pt2"}
 
@@ -37,9 +40,9 @@ class Exporting(Stage):
     def run(self) -> Record:
         """Export."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        found = export_student(self.setting.out / "student", self.file, self.spec)
+        found = export_student(self.setting.out / "student", self.file, self.spec, self.setting.say)
         size = self.file.stat().st_size
-        return {"told": f"{self.file.name}, {size / 1e6:.1f} MB", "bytes": size, "parity": found}
+        return {"told": f"{self.file.name}, {size / 1e6:.1f} MB, which answers as the student does", "report": found}
 
 
 def can_export() -> bool:
@@ -47,19 +50,26 @@ def can_export() -> bool:
     return find_spec("segstill.export") is not None
 
 
-def export_student(run: Path, file: Path, spec: ExportSpec) -> dict[str, Any]:
-    """Export the student of a run into a file, parity included; raises ValueError where parity fails."""
+def export_student(run: Path, file: Path, spec: ExportSpec, say: Callable[[str], None]) -> Record:
+    """Export the student of a run into a file, parity included, and return its report.
+
+    Raises:
+        ValueError: there is no export, or the file does not answer as the student does.
+    """
     if not can_export():
         raise ValueError("this segstill has no export: leave the stage out of the chain (--skip export)")
-    return importlib.import_module("segstill.export").export(run, file, format=spec.format)
+    shipping = importlib.import_module("segstill.export")
+    shipment = shipping.export(run, file, shipping.ExportSpec(**as_json(spec)), say=say)
+    return json.loads(shipment.report.read_text())
 
 
 class Page(Stage):
     """Writes the page about the chain."""
 
-    def __init__(self, setting: Setting, spec: PageSpec, before: tuple[str, ...]):
+    def __init__(self, setting: Setting, spec: PageSpec, before: tuple[str, ...], state: Record):
         super().__init__(setting, "report", "report", before)
         self.spec = spec
+        self.state = state
 
     @property
     def places(self) -> tuple[Path, ...]:
@@ -94,13 +104,16 @@ class Page(Stage):
     def run(self) -> Record:
         """Score what is scored here, draw, and write."""
         setting = self.setting
+        split = "val" if setting.truth("test") is None else "test"
         runs = [setting.out / name for name in ("reference", "student") if name in self.needs]
-        write_report(
+        rows = write_report(
             runs or [setting.teacher],
             self.places[0],
-            split="val" if setting.truth("test") is None else "test",
+            split=split,
             examples=self.spec.examples,
             title=f"segstill chain: {setting.chain.name}",
             say=setting.say,
+            draw=partial(draw_story, setting=setting, state=self.state, split=split, examples=self.spec.examples),
         )
-        return {"told": "report.html"}
+        scores = {row.name: {"miou": row.scores["miou"], "parameters": row.parameters} for row in rows}
+        return {"told": "report.html", "split": split, "scores": scores}

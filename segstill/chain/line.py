@@ -60,7 +60,7 @@ class Line:
         self.setting = setting
         self.file = setting.out / STATE
         self.state = self._read()
-        self.stages = line_up(setting)
+        self.stages = line_up(setting, self.state["stages"])
 
     def now(self, stage: Stage) -> _Now:
         """Return how a stage stands; the stages before it are done."""

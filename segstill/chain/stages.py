@@ -163,8 +163,13 @@ class Training(Stage):
         return len(build_training_data(data, say=lambda sentence: None)[0])
 
 
-def line_up(setting: Setting) -> list[Stage]:
-    """Return the stages that are to be done here, in their order; those that are given are not among them."""
+def line_up(setting: Setting, state: Record) -> list[Stage]:
+    """Return the stages that are to be done here, in their order; those that are given are not among them.
+
+    Args:
+        setting: the chain and its folder.
+        state: what is known of the stages by name, kept up to date by the caller; the page shows it.
+    """
     from .finishing import Exporting, Page  # they read what the stages above are
     from .masks import Masks
 
@@ -189,7 +194,7 @@ def line_up(setting: Setting) -> list[Stage]:
     if chain.export:
         stages.append(Exporting(setting, chain.export))
     if chain.page:
-        stages.append(Page(setting, chain.page, tuple(stage.name for stage in stages)))
+        stages.append(Page(setting, chain.page, tuple(stage.name for stage in stages), state))
     return stages
 
 

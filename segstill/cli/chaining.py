@@ -9,11 +9,12 @@ import tyro
 from rich.table import Table
 
 from ..build import build_chain
-from ..chain import plan, run_chain
+from ..chain import plan, reached, run_chain
 from ..chain_recipe import Chain, Given
 from ..flags import take_arguments
 from ..progress import Watcher, counting
 from ..recipes import CHAINS
+from ..tables import stages
 from .console import err, out, parse
 
 Last = Literal["student", "reference", "export", "report"]
@@ -58,7 +59,8 @@ def run_chain_verb(args: list[str]) -> None:
         out.print(table)
         return
     with Watcher(out) as watcher, counting(err, "images done") as count:
-        run_chain(chain, folder, given=given, watch=watcher, say=watcher.say, count=count)
+        state = run_chain(chain, folder, given=given, watch=watcher, say=watcher.say, count=count)
+    out.print(stages(reached(state)))
     out.print(f"{folder}: everything is done", highlight=False)
 
 

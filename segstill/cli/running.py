@@ -15,17 +15,18 @@ from ..affinities import evaluate_affinities
 from ..build import build_recipe, load, load_teacher
 from ..compare import compare
 from ..data import choose_split, open_dataset
+from ..demo import run_chain_demo
 from ..demo import run_demo as demonstrate
 from ..evaluate import evaluate, headline
 from ..flags import take_arguments
 from ..models import AffinityNet
-from ..progress import Watcher
+from ..progress import Watcher, counting
 from ..recipe import Recipe
 from ..recipes import PUBLISHED
 from ..report import write_comparison, write_report
 from ..run import environment
 from ..seeding import SeedSpec
-from ..tables import comparison, methods
+from ..tables import comparison, methods, stages
 from ..train import train
 from ..verdict import Budget
 from .console import NOTHING, DataRoot, err, out, parse
@@ -175,20 +176,28 @@ def run_report(args: list[str]) -> None:
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Draw scenes, train a teacher and four students, write a page."""
+    """Draw scenes, train a teacher and four students, write a page; or go the whole way from tags to a student."""
 
-    out: Path = Path("segstill-demo")
-    """Folder of the runs and the page; what is there already is not run again."""
+    out: Path | None = None
+    """Folder of the runs and the page; what is there already is not run again.  segstill-demo without it."""
     seed: int = 0
+    chain: bool = False
+    """From tags over a classifier, seed masks and a teacher to a small student; into segstill-demo-chain."""
 
 
 def run_demo(args: list[str]) -> None:
-    """the main job on drawn scenes: minutes, no data, no download"""
+    """[--chain]: the main job, or the whole chain, on drawn scenes: minutes, no data, no download"""
     options = parse(DemoOptions, args, "demo")
-    with Watcher(out) as watcher:
-        rows = demonstrate(options.out, seed=options.seed, watch=watcher, say=watcher.say)
-    out.print(comparison(rows))
-    out.print(f"wrote {options.out / 'report.html'}")
+    folder = options.out or Path("segstill-demo-chain" if options.chain else "segstill-demo")
+    with Watcher(out) as watcher, counting(err, "images done") as count:
+        if options.chain:
+            found = run_chain_demo(folder, seed=options.seed, watch=watcher, say=watcher.say, count=count)
+            table = stages(found)
+        else:
+            rows = demonstrate(folder, seed=options.seed, watch=watcher, say=watcher.say)
+            table = comparison(rows)
+    out.print(table)
+    out.print(f"wrote {folder / 'report.html'}")
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ DEMO_CHAIN = Chain(
     teacher=DEMO_TEACHER,
     student=_taught(DEMO_STUDENT, SCENES, "aicsd", DEMO.taps),
     reference=DEMO_STUDENT,
+    export=ExportSpec(),
     page=PageSpec(),
 )
 """Every stage small enough for two CPU cores: a Swin of 16 x 24 places, networks of the demo."""

@@ -46,6 +46,7 @@ def write_report(
     root: str | None = None,
     title: str = "",
     say: Callable[[str], None] = print,
+    draw: Callable[[Path, PageView], None] = write_page,
 ) -> tuple[RunView, ...]:
     """Score runs on a split and write a page about them.
 
@@ -60,6 +61,7 @@ def write_report(
         root: folder of the data set, where it is no longer where the recipe says.
         title: of the page; the data set's name without it.
         say: is told what happens.
+        draw: writes the page.
 
     Returns:
         The rows of the page's table.
@@ -108,7 +110,7 @@ def write_report(
         environment=_environment(rows, dataset, split),
         commands=(shlex.join(command),),
     )
-    write_page(out, page)
+    draw(out, page)
     return tuple(views)
 
 

@@ -28,18 +28,18 @@ def training(page: PageView) -> str:
     drawn = []
     if mious:
         svg = curves(mious, name="validation-miou", x_label="epoch", y_label="Validation mIoU, %")
-        drawn.append(_chart(svg, "Validation mIoU over the epochs. Last values: " + ", ".join(last)))
+        drawn.append(chart(svg, "Validation mIoU over the epochs. Last values: " + ", ".join(last)))
     if losses:
         svg = curves(losses, name="training-loss", x_label="epoch", y_label="Training loss, sum of all terms")
         note = "The terms differ between runs: compare the course of these curves, not their height."
-        drawn.append(_chart(svg, "Training loss over the epochs", note if len(losses) > 1 else ""))
+        drawn.append(chart(svg, "Training loss over the epochs", note if len(losses) > 1 else ""))
     if not drawn:
         return ""
     names = dict.fromkeys(name for run in page.runs for name in _term_names(run))
     colours = {name: series + 2 for series, name in enumerate(names)}  # one colour per term on the whole page
     terms = [figure for index, run in enumerate(page.runs) if (figure := _terms(run, index, colours))]
     heading = "<h3>Terms of the loss, weighted, as they enter the sum</h3>" if terms else ""
-    return f'{_run_legend(page)}<div class="charts">{"".join(drawn)}</div>{heading}{_small(terms)}'
+    return f'{_run_legend(page)}<div class="charts">{"".join(drawn)}</div>{heading}{small(terms)}'
 
 
 def classes(page: PageView) -> str:
@@ -96,8 +96,8 @@ def similarity(page: PageView) -> str:
             both = np.isfinite(matrix) & np.isfinite(teacher)
             if both.any():
                 note = f"differs from the teacher by {np.abs(matrix[both] - teacher[both]).mean():.3g} on average"
-        figures.append(_chart(svg, f"Similarity of the classes according to {run.name}", note, run.name))
-    return _note(page.similarity_meaning) + _small(figures)
+        figures.append(chart(svg, f"Similarity of the classes according to {run.name}", note, run.name))
+    return remark(page.similarity_meaning) + small(figures)
 
 
 def attention(page: PageView) -> str:
@@ -105,16 +105,16 @@ def attention(page: PageView) -> str:
     strips = []
     for example in page.examples:
         if example.attention:
-            cells = [_cell([(photograph(example.image), f"Image {example.name}")], "image")]
+            cells = [cell([(photograph(example.image), f"Image {example.name}")], "image")]
             for run in page.runs:
                 if run.name in example.attention:
                     picture = attention_map(example.image, example.attention[run.name])
-                    cells.append(_cell([(picture, f"Attention of {run.name} on {example.name}")], run.name))
-            strips.append(_strip(example.name, cells))
+                    cells.append(cell([(picture, f"Attention of {run.name} on {example.name}")], run.name))
+            strips.append(strip(example.name, cells))
     if not strips:
         return ""
     legend = '<ul class="legend"><li>low <span class="swatch heat"></span> high, each map over its own range</li></ul>'
-    return _note(page.attention_meaning) + legend + "".join(strips)
+    return remark(page.attention_meaning) + legend + "".join(strips)
 
 
 def repeat(page: PageView) -> str:
@@ -144,14 +144,14 @@ def _terms(run: RunView, index: int, colours: Mapping[str, int]) -> str:
         return ""
     svg = curves([c for _, c in lines], name=f"terms-{index}", x_label="epoch", y_label="", size=(320, 190))
     legend = _legend([(series_colour(curve.series), name, _dashes(curve.series)) for name, curve in lines])
-    return _chart(legend + svg, f"Terms of the loss of {run.name} over the epochs", name=run.name)
+    return chart(legend + svg, f"Terms of the loss of {run.name} over the epochs", name=run.name)
 
 
 def _example(example: ExampleView, page: PageView) -> str:
     first = [(photograph(example.image), f"Image {example.name}")]
     if example.truth is not None:
         first.append((class_mask(example.truth, page.palette), f"True classes of {example.name}"))
-    cells = [_cell(first, "image" if example.truth is None else "image, truth")]
+    cells = [cell(first, "image" if example.truth is None else "image, truth")]
     for run in page.runs:
         if run.name not in example.predictions:
             continue
@@ -163,11 +163,12 @@ def _example(example: ExampleView, page: PageView) -> str:
             alt = f"Where {run.name} is wrong on {example.name}: {wrong} of the labelled pixels"
             pictures.append((error_map(example.image, prediction, example.truth), alt))
             note = f"{wrong} wrong"
-        cells.append(_cell(pictures, run.name, note))
-    return _strip(example.name, cells)
+        cells.append(cell(pictures, run.name, note))
+    return strip(example.name, cells)
 
 
-def _strip(name: str, cells: Sequence[str]) -> str:
+def strip(name: str, cells: Sequence[str]) -> str:
+    """Lay the cells about one image side by side, its name above them."""
     rows = math.ceil(len(cells) / MOST_COLUMNS)
     columns = math.ceil(len(cells) / rows)  # no lone picture in a last row
     return (
@@ -176,7 +177,8 @@ def _strip(name: str, cells: Sequence[str]) -> str:
     )
 
 
-def _cell(pictures: Sequence[tuple[Picture, str]], name: str, note: str = "") -> str:
+def cell(pictures: Sequence[tuple[Picture, str]], name: str, note: str = "") -> str:
+    """Draw pictures, each with what it shows in words for screen readers, one below the other."""
     shown = "".join(
         f'<button type="button" class="zoom"><img src="{picture.uri}" alt="{escape(alt)}" width="{picture.width}" '
         f'height="{picture.height}" loading="lazy" decoding="async"></button>'
@@ -186,7 +188,7 @@ def _cell(pictures: Sequence[tuple[Picture, str]], name: str, note: str = "") ->
     return f"<figure>{shown}<figcaption><b>{escape(name)}</b>{note}</figcaption></figure>"
 
 
-def _small(figures: Sequence[str]) -> str:
+def small(figures: Sequence[str]) -> str:
     """Lay small figures out in rows of about equal length."""
     if not figures:
         return ""
@@ -194,11 +196,12 @@ def _small(figures: Sequence[str]) -> str:
     return f'<div class="small" style="--columns: {columns}">{"".join(figures)}</div>'
 
 
-def _note(text: str) -> str:
+def remark(text: str) -> str:
+    """Write a paragraph in small type; nothing for no text."""
     return f'<p class="note">{escape(text)}</p>' if text else ""
 
 
-def _chart(svg: str, alt: str, note: str = "", name: str = "") -> str:
+def chart(svg: str, alt: str, note: str = "", name: str = "") -> str:
     """Wrap a figure.  The drawing itself is hidden from screen readers, which get the sentence instead."""
     name = f'<p class="name">{escape(name)}</p>' if name else ""
     note = f"<figcaption>{escape(note)}</figcaption>" if note else ""

@@ -1,0 +1,151 @@
+"""Gather what the page about a chain shows."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+import torch
+
+from ..data.pictures import read_mask
+from ..evaluate import find_devices
+from ..recipe import Recipe, SeedSpec, to_json
+from ..report.story import SeedView, StageRow, StoryView, with_commands, write_story
+from ..report.view import PageView
+from ..run import environment
+from ..seed_masks import load_classifier
+from ..seeding import class_maps, masks
+from .setting import Setting
+from .stages import Record
+from .summary import reached
+
+
+def draw_story(out: Path, page: PageView, *, setting: Setting, state: Record, split: str, examples: int) -> None:
+    """Write the page of a chain.
+
+    Args:
+        out: the file.
+        page: its networks, scored, with predictions.
+        setting: the chain.
+        state: what the state file says of the stages that are done.
+        split: which images the networks were scored on.
+        examples: images shown on their way from tags to masks.
+    """
+    scores = {run.name: {"miou": run.scores["miou"], "parameters": run.parameters} for run in page.runs}
+    report = {"seconds": 0.0, "result": {"scores": scores, "split": split}}
+    rows = [
+        StageRow(row.stage, row.measure, row.value, row.share, _time(row.seconds))
+        for row in reached({**state, "report": report})
+    ]
+    seeds = ()
+    sheet = setting.out / "masks" / "overlays.jpg"
+    if setting.chain.classifier and setting.chain.seeds and not setting.given.masks:
+        seeds = _seeds(setting, setting.chain.seeds, state["masks"]["result"]["true_masks"], examples)
+    story = StoryView(
+        page=with_commands(page, _commands(setting)),
+        stages=rows,
+        facts=_facts(setting),
+        seeds=seeds,
+        sheet=sheet.read_bytes() if sheet.is_file() else None,
+        recipe=to_json(setting.chain),
+    )
+    write_story(out, story)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+@torch.no_grad()
+def _seeds(setting: Setting, spec: SeedSpec, true: list[str], examples: int) -> tuple[SeedView, ...]:
+    dataset, truth = setting.tagged("train"), setting.truth("train")
+    places = {} if truth is None else {truth.name(index): index for index in range(len(truth))}
+    names = [dataset.name(index) for index in range(len(dataset))]
+    made = [index for index, name in enumerate(names) if (setting.out / "masks" / f"{name}.png").is_file()]
+    device = find_devices().device
+    model = load_classifier(setting.classifier)[1].eval().to(device)
+    views = []
+    for number in range(min(examples, len(made))):
+        index = made[number * len(made) // min(examples, len(made))]
+        image, tags = dataset[index][0], dataset.tags(index)
+        if tags is None:
+            continue
+        batch, some = image[None].to(device), tags[None].to(device)
+        look = class_maps(model, batch, some, spec)
+        before = masks(look.maps)[0].cpu().numpy() if spec.refine else None
+        shown = [number for number, value in enumerate(tags.tolist(), start=1) if value]
+        maps = {dataset.classes[label]: look.maps[0, label].cpu().numpy() for label in shown}
+        place = places.get(names[index])
+        mask = None if truth is None or place is None else truth[place][1]
+        views.append(
+            SeedView(
+                name=names[index],
+                tags=tuple(dataset.classes[label] for label in shown),
+                image=image.permute(1, 2, 0).contiguous().numpy(),
+                maps=maps,
+                before=before,
+                made=read_mask(setting.out / "masks" / f"{names[index]}.png", dataset.classes).numpy(),
+                true=names[index] in true,
+                truth=None if mask is None else mask.numpy(),
+            )
+        )
+    return tuple(views)
+
+
+def _facts(setting: Setting) -> dict[str, str]:
+    chain, data = setting.chain, setting.data
+    begins = chain.classifier is not None and not setting.given.masks
+    train = setting.tagged("train") if begins else None
+    facts = {"chain": chain.name, "data": data.name + (f", {Path(data.root).name}" if data.root else "")}
+    if train is not None:
+        facts["labels"] = f"tags of {len(train)} training images, no mask of them"
+        if chain.data.masks:
+            facts["labels"] = f"tags of {len(train)} training images, and some true masks"
+        facts["classifier"] = _network(chain.classifier)
+        assert chain.seeds is not None
+        facts["seed masks"] = f"scales {chain.seeds.scales}, refined by {', '.join(chain.seeds.refine) or 'nothing'}"
+    else:
+        facts["labels"] = "masks of one's own" if setting.given.masks else "true masks"
+    facts["teacher"] = setting.given.teacher or _network(chain.teacher)
+    if chain.student:
+        terms = " + ".join(f"{term.weight:g} {name}" for name, term in chain.student.terms.items())
+        facts["student"] = f"{_network(chain.student)}; {terms}"
+    truth = {split: setting.truth(split) for split in ("val", "test")}
+    facts["scored on"] = ", ".join(
+        f"{len(each)} {split} images with true masks" for split, each in truth.items() if each
+    )
+    facts["scored on"] = facts["scored on"] or "no true masks: scores tell the agreement with seed masks only"
+    for name in ("classifier", "masks", "teacher"):
+        if place := getattr(setting.given, name):
+            facts[name] = f"given: {Path(place).name}"
+    return facts
+
+
+def _network(recipe: Recipe | None) -> str:
+    if recipe is None:
+        return "none"
+    args = ", ".join(f"{name} {value}" for name, value in recipe.student.args.items())
+    return f"{recipe.student.name} ({args}), {recipe.epochs} epochs" if args else f"{recipe.student.name}"
+
+
+def _commands(setting: Setting) -> tuple[str, ...]:
+    out = setting.out
+    shown = Path(out.name)
+    commands = [environment()["command"], f"# the same verbs one by one, in {out.name}:"]
+    for name in ("classifier", "teacher", "student", "reference"):
+        if (out / name / "recipe.json").is_file():
+            commands.append(
+                shlex.join(["segstill", "train", str(shown / name / "recipe.json"), "--run", f"again/{name}"])
+            )
+            if name == "classifier" and (spec := setting.chain.seeds):
+                commands.append(_seed_command(spec))
+    return tuple(commands)
+
+
+def _seed_command(spec: SeedSpec) -> str:
+    words = ["segstill", "seeds", "again/classifier", "--out", "again/masks"]
+    for each in dataclasses.fields(SeedSpec):
+        value = getattr(spec, each.name)
+        if value != each.default:
+            flag = f"--{each.name.replace('_', '-')}"
+            words += [flag, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    return shlex.join(words)

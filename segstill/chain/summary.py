@@ -1,0 +1,53 @@
+"""What a chain reached, stage by stage, in rows."""
+
+import math
+from typing import NamedTuple
+
+from .stages import Record
+
+
+class Reached(NamedTuple):
+    """One row."""
+
+    stage: str
+    measure: str
+    value: float | None
+    """A share in [0, 1]; None where nothing is measured."""
+    share: float | None
+    """Of the reference: the student on true masks."""
+    parameters: int | None
+    seconds: float
+
+
+def reached(state: Record) -> list[Reached]:
+    """Return what each stage reached, as `run_chain` returns it.
+
+    Networks have the mIoU of the page's split where there is a page, that of val otherwise.
+    """
+    page = state.get("report", {}).get("result", {})
+    reference = _miou("reference", state, page)[1]
+    rows = []
+    for stage, entry in state.items():
+        result, seconds = entry.get("result", {}), entry["seconds"]
+        if stage == "classifier":
+            rows.append(Reached(stage, "class-wise mAP, val", result["scores"]["class_wise_map"], None, None, seconds))
+        elif stage == "masks":
+            scores = result.get("scores", {})
+            measure = f"mIoU on {scores['images']} training images" if scores else "no true masks to compare with"
+            rows.append(Reached("seed masks", measure, scores.get("miou"), None, None, seconds))
+        elif stage in ("teacher", "student", "reference"):
+            measure, value = _miou(stage, state, page)
+            share = value / reference if value and reference and stage == "student" else None
+            size = page.get("scores", {}).get(stage, {}).get("parameters")
+            title = "student on true masks" if stage == "reference" else stage
+            rows.append(Reached(title, measure, value, share, size, seconds))
+        elif stage == "export":
+            rows.append(Reached(stage, result["told"], None, None, None, seconds))
+    return rows
+
+
+def _miou(stage: str, state: Record, page: Record) -> tuple[str, float | None]:
+    if found := page.get("scores", {}).get(stage):
+        return f"mIoU, {page['split']}", found["miou"]
+    found = state.get(stage, {}).get("result", {}).get("scores", {}).get("miou")
+    return "mIoU, val", None if found is None or math.isnan(found) else found

@@ -1,0 +1,201 @@
+"""The page about a chain: what went in, what every stage made of it, and how to do it again."""
+
+import base64
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoint import write
+from . import sections
+from .images import attention_map, class_mask, photograph
+from .page import LARGEST, document
+from .sections import cell, remark, strip
+from .table import number, percent, scores
+from .view import Mask, PageView
+
+MOST_MAPS = 3
+"""Class maps shown of one image."""
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A row of the first table."""
+
+    stage: str
+    measure: str
+    value: float | None
+    """A share in [0, 1]."""
+    share: float | None
+    """Of the student on true masks."""
+    seconds: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedView:
+    """One training image on its way to a mask."""
+
+    name: str
+    tags: tuple[str, ...]
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    maps: Mapping[str, NDArray[np.floating]]
+    """Class -> (H, W) map of the classifier, in [0, 1]."""
+    before: Mask | None
+    """What the maps say before they are refined; None where nothing refines them."""
+    made: Mask
+    """The mask that the teacher learns from."""
+    true: bool = False
+    """Whether it is a true one, which took the place of seeds."""
+    truth: Mask | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoryView:
+    """A chain; `page` holds its networks."""
+
+    page: PageView
+    stages: Sequence[StageRow]
+    facts: Mapping[str, str]
+    """What went in, in words."""
+    seeds: Sequence[SeedView] = ()
+    sheet: bytes | None = None
+    """A JPEG of many masks over their images."""
+    recipe: str = ""
+    """The chain as JSON."""
+
+
+def write_story(path: Path, story: StoryView) -> None:
+    """Write the page; pictures are left out, the last first, until it is below 10 MB."""
+    text = render_story(story).encode()
+    while len(text) > LARGEST and (story.page.examples or story.seeds):
+        fewer = dataclasses.replace(story.page, examples=story.page.examples[:-1])
+        story = dataclasses.replace(story, page=fewer, seeds=story.seeds[:-1])
+        text = render_story(story).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, text)
+
+
+def render_story(story: StoryView) -> str:
+    """Return the page as HTML."""
+    page = story.page
+    parts = {
+        "reached": ("What every stage reached", _stages(story.stages)),
+        "given": ("What went in", _facts(story.facts)),
+        "seeds": ("From tags to masks", _seeds(story)),
+        "sheet": ("Masks of many images", _sheet(story.sheet)),
+        "scores": ("Networks", scores(page)),
+        "training": ("Training", sections.training(page)),
+        "classes": ("IoU of every class, %", sections.classes(page)),
+        "examples": ("Predictions", sections.examples(page)),
+        "repeat": ("Repeat it", sections.repeat(page) + _recipe(story.recipe)),
+    }
+    return document(page.title, page.summary or summary(story), {key: part for key, part in parts.items() if part[1]})
+
+
+def summary(story: StoryView) -> str:
+    """Say in plain words what the chain reached."""
+    by_stage = {row.stage: row for row in story.stages}
+    named = {"seed masks": "the masks made from tags", "teacher": "the teacher", "student": "the student"}
+    said = [
+        f"{words} {100 * row.value:.1f} %"
+        for stage, words in named.items()
+        if (row := by_stage.get(stage)) and row.value is not None
+    ]
+    text = f"In mIoU: {', '.join(said)}." if said else "Nothing is scored here."
+    student, reference = by_stage.get("student"), by_stage.get("student on true masks")
+    if student and reference and student.share is not None and reference.value is not None:
+        text += (
+            f" The same student on true masks alone reaches {100 * reference.value:.1f} %; "
+            f"the chain's student has {100 * student.share:.0f} % of that."
+        )
+    return text
+
+
+def _stages(rows: Sequence[StageRow]) -> str:
+    shared = any(row.share is not None for row in rows)
+    head = '<th scope="col">Stage</th><th scope="col">Measured</th><th scope="col">%</th>'
+    head += '<th scope="col">of the student<small>on true masks, %</small></th>' if shared else ""
+    lines = []
+    for row in rows:
+        cells = [escape(row.measure), number(percent(row.value), 1)]
+        cells += [number(percent(row.share), 0)] if shared else []
+        cells += [row.seconds]
+        columns = "".join(f"<td>{text}</td>" for text in cells)
+        lines.append(f'<tr><th scope="row">{escape(row.stage)}</th>{columns}</tr>')
+    return (
+        '<div class="scroll" role="region" aria-label="Stages" tabindex="0"><table class="scores">'
+        f'<thead><tr>{head}<th scope="col">Time</th></tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    )
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in facts.items())
+    return f'<table class="plain"><tbody>{rows}</tbody></table>' if facts else ""
+
+
+def _seeds(story: StoryView) -> str:
+    if not story.seeds:
+        return ""
+    palette, strips = story.page.palette, []
+    for seed in story.seeds:
+        tags = ", ".join(seed.tags) or "none"
+        cells = [cell([(photograph(seed.image), f"Training image {seed.name}, with the tags {tags}")], "image", tags)]
+        for name, heat in list(seed.maps.items())[:MOST_MAPS]:
+            alt = f"Where the classifier sees {name} in {seed.name}"
+            cells.append(cell([(attention_map(seed.image, heat), alt)], "class map", name))
+        if seed.before is not None:
+            alt = f"Seeds of {seed.name} before refinement"
+            cells.append(cell([(class_mask(seed.before, palette), alt)], "seeds", "before refinement"))
+        kind = "a true mask" if seed.true else "after refinement" if seed.before is not None else ""
+        cells.append(
+            cell([(class_mask(seed.made, palette), f"Mask of {seed.name} that is learned from")], "mask", kind)
+        )
+        if seed.truth is not None:
+            alt = f"True classes of {seed.name}, never learned from"
+            cells.append(cell([(class_mask(seed.truth, palette), alt)], "truth", _overlap(seed)))
+        strips.append(strip(seed.name, cells))
+    words = (
+        "Training images with the maps of the classifier for their tags (bright: it sees the class there), the mask "
+        "that follows from them, and the true mask where there is one, which nothing here learns from."
+    )
+    return remark(words) + "".join(strips)
+
+
+def _overlap(seed: SeedView) -> str:
+    """Say how many of the labelled pixels the mask has right."""
+    assert seed.truth is not None
+    labelled = (seed.truth != 255) & (seed.made != 255)
+    right = float((seed.made == seed.truth)[labelled].mean()) if labelled.any() else 0.0
+    return f"{100 * right:.1f} % of the pixels agree"
+
+
+def _sheet(sheet: bytes | None) -> str:
+    if sheet is None:
+        return ""
+    uri = f"data:image/jpeg;base64,{base64.b64encode(sheet).decode()}"
+    alt = "Many training images, each under the mask that is learned from, with its name below"
+    return (
+        f'<figure><button type="button" class="zoom"><img src="{uri}" alt="{alt}" loading="lazy" decoding="async">'
+        "</button><figcaption>Masks in the colours of their classes over the dimmed images; white is left open."
+        "</figcaption></figure>"
+    )
+
+
+def _recipe(recipe: str) -> str:
+    if not recipe:
+        return ""
+    return (
+        "<details><summary>The chain as data, with every value that was used</summary>"
+        f'<pre tabindex="0"><code>{escape(recipe)}</code></pre></details>'
+    )
+
+
+def with_commands(page: PageView, commands: tuple[str, ...]) -> PageView:
+    """Return the page with other commands, in place of those of its runs."""
+    runs = tuple(dataclasses.replace(run, command="") for run in page.runs)
+    return dataclasses.replace(page, runs=runs, commands=commands)
