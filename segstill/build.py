@@ -17,7 +17,7 @@ from .losses.loss import Loss
 from .models import CLASS_NAMES, MODELS, Guest, match_classes, tap_at
 from .models.segmenter import Segmenter
 from .models.weights import load_weights
-from .optim import make_optimizer
+from .optim import make_optimizer, norms_and_biases
 from .recipe import DataSpec, ModelSpec, Recipe, TermSpec, from_json
 from .recipes import RECIPES
 from .taps import Tap, feature_channels
@@ -145,6 +145,7 @@ def build_optimizer(recipe: Recipe, learner: Learner) -> Optimizer:
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
+        undecayed=() if recipe.decay_norms else norms_and_biases(learner),
     )
 
 

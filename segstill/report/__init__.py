@@ -4,6 +4,18 @@ from .collect import write_report
 from .comparison import COLUMNS as METHOD_COLUMNS
 from .comparison import write_comparison
 from .page import write_page
+from .seeds import write_seed_report
+from .seeds_page import SeedPage
 from .view import ExampleView, PageView, RunView
 
-__all__ = ["METHOD_COLUMNS", "ExampleView", "PageView", "RunView", "write_comparison", "write_page", "write_report"]
+__all__ = [
+    "METHOD_COLUMNS",
+    "ExampleView",
+    "PageView",
+    "RunView",
+    "SeedPage",
+    "write_comparison",
+    "write_page",
+    "write_report",
+    "write_seed_report",
+]

@@ -14,21 +14,27 @@ from .view import ExampleView, PageView, RunView
 
 MOST_COLUMNS = 8
 MOST_SMALL = 3
+VALIDATION = {"miou": "mIoU", "class_wise_map": "class-wise mAP"}
+"""What an evaluation scores, of masks or of tags, and what to call it."""
 
 
 def training(page: PageView) -> str:
-    """Curves of loss and validation mIoU over all runs, then the terms of every run that has several."""
-    losses, mious, last = [], [], []
+    """Curves of loss and of the validation score over all runs, then the terms of every run that has several."""
+    losses, found, last = [], [], []
+    kind, called = next(
+        (each for each in VALIDATION.items() if any(each[0] in line for run in page.runs for line in run.log)),
+        ("miou", "mIoU"),
+    )
     for series, run in enumerate(page.runs):
         if points := _points(run, "step", lambda line: line.get("total")):
             losses.append(Curve(*points, series))
-        if points := _points(run, "evaluation", lambda line: percent(line.get("miou"))):
-            mious.append(Curve(*points, series))
+        if points := _points(run, "evaluation", lambda line: percent(line.get(kind))):
+            found.append(Curve(*points, series))
             last.append(f"{run.name} {number(points[1][-1], 1)} %")
     drawn = []
-    if mious:
-        svg = curves(mious, name="validation-miou", x_label="epoch", y_label="Validation mIoU, %")
-        drawn.append(_chart(svg, "Validation mIoU over the epochs. Last values: " + ", ".join(last)))
+    if found:
+        svg = curves(found, name="validation", x_label="epoch", y_label=f"Validation {called}, %")
+        drawn.append(_chart(svg, f"Validation {called} over the epochs. Last values: " + ", ".join(last)))
     if losses:
         svg = curves(losses, name="training-loss", x_label="epoch", y_label="Training loss, sum of all terms")
         note = "The terms differ between runs: compare the course of these curves, not their height."
@@ -70,13 +76,13 @@ def examples(page: PageView) -> str:
     shown = [example for example in page.examples if example.predictions]
     if not shown:
         return ""
-    legend = [(f"rgb{colour}", name, "") for name, colour in zip(page.classes, page.palette, strict=True)]
+    items = [(f"rgb{colour}", name, "") for name, colour in zip(page.classes, page.palette, strict=True)]
     labelled = [example.truth for example in shown if example.truth is not None]
     if any((truth == IGNORE).any() for truth in labelled):
-        legend.append(("", "not labelled", "stripes"))
+        items.append(("", "not labelled", "stripes"))
     if labelled:
-        legend.append((f"rgb{ERROR}", "wrong, in the error maps", ""))
-    return _legend(legend) + "".join(_example(example, page) for example in shown)
+        items.append((f"rgb{ERROR}", "wrong, in the error maps", ""))
+    return legend(items) + "".join(_example(example, page) for example in shown)
 
 
 def similarity(page: PageView) -> str:
@@ -105,12 +111,12 @@ def attention(page: PageView) -> str:
     strips = []
     for example in page.examples:
         if example.attention:
-            cells = [_cell([(photograph(example.image), f"Image {example.name}")], "image")]
+            cells = [cell([(photograph(example.image), f"Image {example.name}")], "image")]
             for run in page.runs:
                 if run.name in example.attention:
                     picture = attention_map(example.image, example.attention[run.name])
-                    cells.append(_cell([(picture, f"Attention of {run.name} on {example.name}")], run.name))
-            strips.append(_strip(example.name, cells))
+                    cells.append(cell([(picture, f"Attention of {run.name} on {example.name}")], run.name))
+            strips.append(strip(example.name, cells))
     if not strips:
         return ""
     legend = '<ul class="legend"><li>low <span class="swatch heat"></span> high, each map over its own range</li></ul>'
@@ -143,15 +149,15 @@ def _terms(run: RunView, index: int, colours: Mapping[str, int]) -> str:
     if len(lines) < 2:
         return ""
     svg = curves([c for _, c in lines], name=f"terms-{index}", x_label="epoch", y_label="", size=(320, 190))
-    legend = _legend([(series_colour(curve.series), name, _dashes(curve.series)) for name, curve in lines])
-    return _chart(legend + svg, f"Terms of the loss of {run.name} over the epochs", name=run.name)
+    drawn = legend([(series_colour(curve.series), name, _dashes(curve.series)) for name, curve in lines])
+    return _chart(drawn + svg, f"Terms of the loss of {run.name} over the epochs", name=run.name)
 
 
 def _example(example: ExampleView, page: PageView) -> str:
     first = [(photograph(example.image), f"Image {example.name}")]
     if example.truth is not None:
         first.append((class_mask(example.truth, page.palette), f"True classes of {example.name}"))
-    cells = [_cell(first, "image" if example.truth is None else "image, truth")]
+    cells = [cell(first, "image" if example.truth is None else "image, truth")]
     for run in page.runs:
         if run.name not in example.predictions:
             continue
@@ -163,11 +169,12 @@ def _example(example: ExampleView, page: PageView) -> str:
             alt = f"Where {run.name} is wrong on {example.name}: {wrong} of the labelled pixels"
             pictures.append((error_map(example.image, prediction, example.truth), alt))
             note = f"{wrong} wrong"
-        cells.append(_cell(pictures, run.name, note))
-    return _strip(example.name, cells)
+        cells.append(cell(pictures, run.name, note))
+    return strip(example.name, cells)
 
 
-def _strip(name: str, cells: Sequence[str]) -> str:
+def strip(name: str, cells: Sequence[str]) -> str:
+    """Lay cells side by side under a name."""
     rows = math.ceil(len(cells) / MOST_COLUMNS)
     columns = math.ceil(len(cells) / rows)  # no lone picture in a last row
     return (
@@ -176,7 +183,8 @@ def _strip(name: str, cells: Sequence[str]) -> str:
     )
 
 
-def _cell(pictures: Sequence[tuple[Picture, str]], name: str, note: str = "") -> str:
+def cell(pictures: Sequence[tuple[Picture, str]], name: str, note: str = "") -> str:
+    """Draw pictures, each with what it shows in words, one below the other."""
     shown = "".join(
         f'<button type="button" class="zoom"><img src="{picture.uri}" alt="{escape(alt)}" width="{picture.width}" '
         f'height="{picture.height}" loading="lazy" decoding="async"></button>'
@@ -206,10 +214,10 @@ def _chart(svg: str, alt: str, note: str = "", name: str = "") -> str:
 
 
 def _run_legend(page: PageView) -> str:
-    return _legend([(series_colour(index), run.name, _dashes(index)) for index, run in enumerate(page.runs)])
+    return legend([(series_colour(index), run.name, _dashes(index)) for index, run in enumerate(page.runs)])
 
 
-def _legend(items: Iterable[tuple[str, str, str]]) -> str:
+def legend(items: Iterable[tuple[str, str, str]]) -> str:
     """Draw (colour, label, further style) as a row of swatches."""
     swatches = "".join(
         f'<li><span class="swatch {kind}" style="--colour: {colour}"></span>{escape(label)}</li>'
