@@ -66,8 +66,8 @@ def run_train(args: list[str]) -> None:
 
 SWEPT = (
     "label_free_miou and oracle_miou sweep a threshold over the class maps, without the map of the background; the "
-    "oracle is tuned on the masks. They count a class that neither masks nor seeds hold as IoU 0, as published evaluators do; "
-    "seed_miou and fixed_miou leave it out of the mean."
+    "oracle is tuned on the masks. They count a class that neither masks nor seeds hold as IoU 0, as published "
+    "evaluators do; seed_miou and fixed_miou leave it out of the mean."
 )
 
 
