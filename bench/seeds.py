@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from losses import FORK, Cost, peak, table
 from torch import Tensor
 
+from segstill.models import swtformer
+from segstill.seeding import SeedSpec, class_maps
 from segstill.seeds import THRESHOLDS, boundary_affinities, pair_offsets, par, random_walk, threshold_sweep
 
 Run = Callable[[], Tensor]
@@ -161,6 +163,26 @@ def main() -> None:
         costs = take_turns({"walk": lambda more=more, edges=edges: random_walk(more, edges)}, rounds)
         table(f"Random walk, {large[0] * large[1]:,} pixels, {count} maps", costs, "walk")
     print(f"  (the dense matrix alone: {(large[0] * large[1]) ** 2 / 2**18:.0f} MiB, twice while it is squared)")
+
+    count = 2 if quick else 8
+    model = swtformer(21, encoder="mobilenet_v2", output_stride=16, head_kernel=1).eval()
+    images = (smooth(3 * count, height, width).view(count, 3, height, width) * 255).byte()
+    tags = (torch.rand(count, 20) < 0.1).float()
+    spec = SeedSpec(scales=(1.0, 0.5))
+    sides = {
+        "together": lambda: class_maps(model, images, tags, spec).maps,
+        "one by one": lambda: torch.cat(
+            [class_maps(model, images[[place]], tags[[place]], spec).maps for place in range(count)]
+        ),
+    }
+    costs = take_turns(sides, rounds)
+    table(
+        f"Seed maps, {count} images of {height} x {width}, MobileNetV2 at stride 16, 2 scales, mirrored",
+        costs,
+        "together",
+    )
+    rates = ", ".join(f"{count / cost.seconds:.2f} images/s {name}" for name, cost in costs.items())
+    print(f"  ({rates})")
 
     image = torch.rand(3, height, width)
     for count in (3, 21):

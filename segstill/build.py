@@ -18,7 +18,7 @@ from .losses.loss import Loss
 from .models import CLASS_NAMES, MODELS, Guest, match_classes, tap_at
 from .models.segmenter import Segmenter
 from .models.weights import load_weights
-from .optim import make_optimizer
+from .optim import make_optimizer, norms_and_biases
 from .recipe import DataSpec, ModelSpec, Recipe, TermSpec, from_json
 from .recipe_files import SUFFIXES, read_chain_file, read_recipe_file
 from .recipes import CHAINS, RECIPES
@@ -152,6 +152,7 @@ def build_optimizer(recipe: Recipe, learner: Learner) -> Optimizer:
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
+        undecayed=() if recipe.decay_norms else norms_and_biases(learner),
     )
 
 

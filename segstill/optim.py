@@ -1,5 +1,6 @@
 """The optimizer, its schedule and the averaged student."""
 
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -18,6 +19,7 @@ def make_optimizer(
     momentum: float = 0.9,
     nesterov: bool = False,
     weight_decay: float = 5e-4,
+    undecayed: Collection[nn.Parameter] = (),
 ) -> Optimizer:
     """Build the optimizer: the encoder learns at `lr`, everything else at `lr * head_lr_factor`.
 
@@ -29,18 +31,34 @@ def make_optimizer(
         head_lr_factor: how much faster the others learn.
         momentum: of SGD; adamw keeps its own betas.
         nesterov: of SGD.
-        weight_decay: on all parameters, as the papers have it.
+        weight_decay: on all parameters but `undecayed`.
+        undecayed: some of the parameters.
 
     Raises:
         ValueError: nothing to train.
     """
-    groups = [{"params": encoder, "lr": lr}, {"params": others, "lr": lr * head_lr_factor}]
-    groups = [group | {"base_lr": group["lr"]} for group in groups if group["params"]]
+    left = {id(parameter) for parameter in undecayed}
+    groups = [
+        {"params": [p for p in part if (id(p) in left) is spared], "lr": rate, "base_lr": rate}
+        | ({"weight_decay": 0.0} if spared else {})
+        for part, rate in ((encoder, lr), (others, lr * head_lr_factor))
+        for spared in (False, True)
+    ]
+    groups = [group for group in groups if group["params"]]
     if not groups:
         raise ValueError("there is nothing to train: every parameter is frozen")
     if name == "adamw":
         return AdamW(groups, weight_decay=weight_decay)
     return SGD(groups, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def norms_and_biases(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that transformers are trained without weight decay on: vectors, and biases of positions."""
+    return [
+        parameter
+        for name, parameter in module.named_parameters()
+        if parameter.ndim < 2 or "position_bias" in name or "pos_embed" in name
+    ]
 
 
 def set_learning_rate(optimizer: Optimizer, progress: float, power: float) -> float:

@@ -118,6 +118,8 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 5e-4
+    decay_norms: bool = True
+    """Weight decay on norms and biases too, as the papers on CNNs have it; transformers are trained without."""
     clip: float | None = None
     """Largest gradient norm; None does not clip."""
     ema: float | None = None

@@ -6,7 +6,7 @@ from rich.table import Column, Table
 
 from .chain import Reached, duration
 from .probe import Pair, Row
-from .report import METHOD_COLUMNS, RunView, table_rows
+from .report import METHOD_COLUMNS, RunView, SeedPage, table_rows
 from .verdict import Comparison
 
 
@@ -64,6 +64,31 @@ def pairs(found: Sequence[Pair]) -> Table:
 
 def _right(*names: str) -> list[Column]:
     return [Column(name, justify="right") for name in names]
+
+
+SEEDS = {
+    "class_wise_map": "class-wise mAP %",
+    "seed_miou": "seed mIoU %",
+    "label_free_miou": "threshold without masks",
+    "oracle_miou": "best threshold (tuned on masks)",
+    "pointing_game": "pointing %",
+}
+
+
+def seeds(page: SeedPage) -> Table:
+    """Return what classifiers and their seeds scored, and what a guess scores."""
+    table = Table("run", *_right(*SEEDS.values(), "runs"), title=f"seeds of {page.images}" if page.guesses else None)
+    for guess in page.guesses:
+        cells = [f"{100 * guess.miou:.1f}" if name == "seed_miou" else "" for name in SEEDS]
+        table.add_row(f"guess: {guess.name}", *cells, "")
+    for run in page.runs:
+        found = [run.score(name) for name in SEEDS]
+        cells = [
+            "" if score is None else f"{100 * score[0]:.1f}" + _shown(score[1] and 100 * score[1], " ± {:.1f}")
+            for score in found
+        ]
+        table.add_row(run.name, *cells, str(run.seeds))
+    return table
 
 
 def methods(comparison: Comparison) -> Table:

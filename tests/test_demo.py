@@ -7,9 +7,11 @@ import pytest
 from segstill import demo
 from segstill.demo import STUDENTS, run_demo
 from segstill.recipe import ModelSpec
+from segstill.report.seeds_page import Guess, SeedPage, SeedRun
 from segstill.run import read_recipe
 
 from .helpers import small_recipe
+from .test_seeding import weak
 
 METHODS = dict(zip(STUDENTS, ("cross_entropy", "kd", "aicsd", "attnfd"), strict=True))
 TEACHER = ModelSpec(name="tiny", args={"width": 8, "norm": "group"})
@@ -70,3 +72,60 @@ def test_another_seed_in_the_same_folder_is_refused(folder):
     with pytest.raises(ValueError, match="another seed or version: remove .*, or choose another --out"):
         run_demo(folder, seed=1, say=lambda sentence: None)
     assert read_recipe(folder / "demo_teacher") == dataclasses.replace(demo.RECIPES["demo_teacher"](), seed=0)
+
+
+WEAK_NAMES = ("demo_weak_v1", "demo_weak_v2")
+
+
+@pytest.fixture
+def small_classifiers(monkeypatch):
+    monkeypatch.setattr(
+        demo, "RECIPES", {f"demo_weak_v{version}": lambda version=version: weak(version) for version in (1, 2)}
+    )
+    monkeypatch.setattr(demo, "SCORED", 4)
+
+
+def test_the_weak_demo_scores_the_seeds_of_both_versions_beside_a_guess(small_classifiers, tmp_path):
+    page = demo.run_weak_demo(tmp_path, seed=3, seeds=2, say=lambda sentence: None)
+    assert [(run.name, run.seeds, run.fused) for run in page.runs] == [
+        (WEAK_NAMES[0], 2, False),
+        (WEAK_NAMES[1], 2, True),
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "report.html",
+        *(f"{name}-seed{seed}" for name in WEAK_NAMES for seed in (3, 4)),
+    }
+    assert "drawn scenes" in (tmp_path / "report.html").read_text()
+    said = []
+    demo.run_weak_demo(tmp_path, seed=3, seeds=2, say=said.append)
+    assert sum("already trained" in sentence for sentence in said) == 4
+
+
+def test_what_is_said_of_the_order_is_counted_seed_by_seed():
+    def run(miou, oracle):
+        return SeedRun(
+            name=str(miou),
+            scores={"seed_miou": miou, "oracle_miou": oracle},
+            seeds=3,
+            fused=False,
+            parameters=1,
+            milliseconds=1.0,
+        )
+
+    page = SeedPage(
+        title="",
+        classes=(),
+        palette=(),
+        runs=(run((0.1, 0.3, 0.3), (0.4, 0.4, 0.4)), run((0.2, 0.5, 0.3), (0, 0, 0))),
+        guesses=(Guess("nothing", 0.2), Guess("all", 0.0)),
+        images="4 scenes",
+    )
+    assert demo.order(page) == (
+        "V2 is above V1 in 2 of 3 seeds, above V1 at the threshold that is tuned on the masks in 1 of 3 seeds; "
+        "V1 is above the best guess (nothing) in 2 of 3 seeds."
+    )
+
+
+def test_a_weak_demo_of_no_seed_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected at least 1"):
+        demo.run_weak_demo(tmp_path, seeds=0)

@@ -15,18 +15,18 @@ from ..affinities import evaluate_affinities
 from ..build import build_recipe, load, load_teacher
 from ..compare import compare
 from ..data import choose_split, open_dataset
-from ..demo import run_chain_demo
-from ..demo import run_demo as demonstrate
+from ..demo import order, run_chain_demo, run_weak_demo
+from ..demo import run_demo as run_main_demo
 from ..evaluate import evaluate, headline
 from ..flags import take_arguments
-from ..models import AffinityNet
+from ..models import CLASSIFIERS, AffinityNet
 from ..progress import Watcher, counting
 from ..recipe import Recipe
 from ..recipes import PUBLISHED
-from ..report import write_comparison, write_report
-from ..run import environment
+from ..report import write_comparison, write_report, write_seed_report
+from ..run import environment, read_recipe
 from ..seeding import SeedSpec
-from ..tables import comparison, methods, stages
+from ..tables import comparison, methods, seeds, stages
 from ..train import train
 from ..verdict import Budget
 from .console import NOTHING, DataRoot, err, out, parse
@@ -61,6 +61,13 @@ def run_train(args: list[str]) -> None:
         scores = train(recipe, run, resume=options.resume, watch=watcher, say=watcher.say)
     if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
         out.print(f"{run}: val {headline(scores)}")
+
+
+SWEPT = (
+    "label_free_miou and oracle_miou sweep a threshold over the class maps, without the map of the background; the "
+    "oracle is tuned on the masks. They count a class that neither masks nor seeds hold as IoU 0, as published "
+    "evaluators do; seed_miou and fixed_miou leave it out of the mean."
+)
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,8 @@ def _show_scores(scores: dict[str, Any], title: str, as_json: bool) -> None:
         for name, value in scores.get(kind, {}).items():
             what = "IoU" if kind == "per_class_iou" else "AP"
             table.add_row(f"{what} {name}", "absent" if value is None else f"{value:.4f}")
+    if "oracle_miou" in scores:
+        table.caption = SWEPT
     out.print(table)
 
 
@@ -157,7 +166,8 @@ class ReportOptions:
     out: Path = Path("report.html")
     """The page."""
     split: str | None = None
-    """Which images: test, val or train; without it test, or val where the data has no test split."""
+    """Which images: test, val or train; without it test, or val where the data has no test split.  Of
+    classifiers: those whose seeds are made; without it train."""
     examples: int = 6
     """Images shown."""
     data_root: DataRoot = None
@@ -167,6 +177,11 @@ class ReportOptions:
 def run_report(args: list[str]) -> None:
     """RUN...: write one self-contained page about some runs"""
     options = parse(ReportOptions, args, "report")
+    if options.runs and all(read_recipe(run).student.name in CLASSIFIERS for run in options.runs):
+        shown = {"split": options.split or "train", "examples": options.examples, "root": options.data_root}
+        out.print(seeds(write_seed_report(options.runs, options.out, **shown, say=err.print)))
+        out.print(f"wrote {options.out}")
+        return
     rows = write_report(
         options.runs, options.out, split=options.split, examples=options.examples, root=options.data_root, say=err.print
     )
@@ -176,27 +191,38 @@ def run_report(args: list[str]) -> None:
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Draw scenes, train a teacher and four students, write a page; or go the whole way from tags to a student."""
+    """Draw scenes, train a teacher and four students, write a page; or show another of the jobs on them."""
 
     out: Path | None = None
     """Folder of the runs and the page; what is there already is not run again.  segstill-demo without it."""
     seed: int = 0
+    """Of the runs; the first one, with --weak."""
     chain: bool = False
     """From tags over a classifier, seed masks and a teacher to a small student; into segstill-demo-chain."""
+    weak: bool = False
+    """Train SWTformer V1 and V2 on tags alone, and score the seeds that they lead to; into segstill-demo-weak."""
+    seeds: int = 3
+    """With --weak: runs of each, with the seeds that follow."""
 
 
 def run_demo(args: list[str]) -> None:
-    """[--chain]: the main job, or the whole chain, on drawn scenes: minutes, no data, no download"""
+    """[--chain | --weak]: the main job, the chain, or masks from tags, on drawn scenes: minutes, no data"""
     options = parse(DemoOptions, args, "demo")
-    folder = options.out or Path("segstill-demo-chain" if options.chain else "segstill-demo")
+    if options.chain and options.weak:
+        raise ValueError("--chain and --weak are two demos: pass one of them")
+    kind = "-chain" if options.chain else "-weak" if options.weak else ""
+    folder = options.out or Path("segstill-demo" + kind)
     with Watcher(out) as watcher, counting(err, "images done") as count:
+        given = {"seed": options.seed, "watch": watcher, "say": watcher.say}
         if options.chain:
-            found = run_chain_demo(folder, seed=options.seed, watch=watcher, say=watcher.say, count=count)
-            table = stages(found)
+            told = [stages(run_chain_demo(folder, count=count, **given))]
+        elif options.weak:
+            page = run_weak_demo(folder, seeds=options.seeds, **given)
+            told = [seeds(page), order(page)]
         else:
-            rows = demonstrate(folder, seed=options.seed, watch=watcher, say=watcher.say)
-            table = comparison(rows)
-    out.print(table)
+            told = [comparison(run_main_demo(folder, **given))]
+    for one in told:
+        out.print(one, highlight=False)
     out.print(f"wrote {folder / 'report.html'}")
 
 

@@ -21,7 +21,7 @@ from .folder import Images, folder, folder_files
 from .folder_tags import folder_tagged
 from .loader import training_loader
 from .msrc21 import msrc21, msrc21_files, msrc21_tagged
-from .parts import Joined, Masked, limit_labels
+from .parts import Joined, Masked, Part, limit_labels
 from .scenes import scenes, scenes_tagged
 from .tags import Tagged
 from .voc import voc, voc_files, voc_tagged
@@ -34,6 +34,7 @@ __all__ = [
     "Examination",
     "Images",
     "Masked",
+    "Part",
     "Problem",
     "SegmentationDataset",
     "ade20k",

@@ -37,6 +37,7 @@ VOC = Recipe(
     optimizer="adamw",
     lr=5e-5,
     weight_decay=0.05,
+    decay_norms=False,
     clip=1.0,
 )
 FOLDER = replace(VOC, name="folder_weak_v1", data=replace(VOC.data, name="folder", args={}))
@@ -54,6 +55,7 @@ VOC_SMALL = replace(
     lr=1e-4,
     head_lr_factor=20.0,
     weight_decay=0.01,
+    decay_norms=True,
 )
 MSRC_SMALL = replace(
     VOC_SMALL,
@@ -100,6 +102,7 @@ VOC_PSEUDO = replace(
     lr=0.001,
     weight_decay=5e-4,
     nesterov=True,
+    decay_norms=True,
     clip=None,
 )
 FOLDER_PSEUDO = replace(VOC_PSEUDO, name="folder_pseudo", data=replace(VOC_PSEUDO.data, name="folder", args={}))

@@ -4,6 +4,8 @@ from .collect import write_report
 from .comparison import COLUMNS as METHOD_COLUMNS
 from .comparison import table_rows, write_comparison
 from .page import write_page
+from .seeds import write_seed_report
+from .seeds_page import SeedPage
 from .view import ExampleView, PageView, RunView
 
 __all__ = [
@@ -11,8 +13,10 @@ __all__ = [
     "ExampleView",
     "PageView",
     "RunView",
+    "SeedPage",
     "table_rows",
     "write_comparison",
     "write_page",
     "write_report",
+    "write_seed_report",
 ]

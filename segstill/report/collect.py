@@ -71,6 +71,12 @@ def write_report(
         FileNotFoundError: a run that is not there or has no checkpoint.
     """
     rows, teacher = _rows(runs)
+    for row in rows:
+        if row.saved.model.predicts != "masks":
+            raise ValueError(
+                f"{row.name} holds a network that predicts {row.saved.model.predicts}, expected one of masks: report "
+                "classifiers by themselves, and score affinities with segstill evaluate"
+            )
     spec = dataclasses.replace(rows[0].recipe.data, root=root or rows[0].recipe.data.root)
     split = split or choose_split(spec, "test", "val", say=say)
     dataset = open_dataset(spec, split)
@@ -107,7 +113,9 @@ def write_report(
             f"{min(SIMILARITY_IMAGES, len(dataset))} images: the larger, the better the network tells the two apart."
         ),
         attention_meaning=" ".join(f"{name}: {found.meaning}" for name, found in attention.items()),
-        environment=_environment(rows, dataset, split),
+        environment=environment_of(
+            rows[-1].folders[0], f"{spec.name}, {len(dataset)} {split} images, scored at the label's full size"
+        ),
         commands=(shlex.join(command),),
     )
     draw(out, page)
@@ -239,17 +247,12 @@ def _similarity(row: _Row, dataset: SegmentationDataset) -> NDArray[np.floating]
     return torch.stack(matrices).mean(0).cpu().numpy()
 
 
-def _environment(rows: Sequence[_Row], dataset: SegmentationDataset, split: str) -> dict[str, str]:
-    facts = json.loads((rows[-1].folders[0] / "env.json").read_text())
+def environment_of(run: Path, data: str) -> dict[str, str]:
+    """Return what the numbers of a page depend on: that of a run, and what it was scored on in words."""
+    facts = json.loads((run / "env.json").read_text())
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     device = ", ".join(facts["gpus"]) or f"CPU, {facts['cpu_threads']} threads, {facts['cpu_capability']}"
-    return {
-        "data": f"{rows[0].recipe.data.name}, {len(dataset)} {split} images, scored at the label's full size",
-        "device": device,
-        "date": facts["date"],
-        "python": facts["python"],
-        "versions": versions,
-    }
+    return {"data": data, "device": device, "date": facts["date"], "python": facts["python"], "versions": versions}
 
 
 def _device(row: _Row) -> torch.device:

@@ -14,21 +14,27 @@ from .view import ExampleView, PageView, RunView
 
 MOST_COLUMNS = 8
 MOST_SMALL = 3
+VALIDATION = {"miou": "mIoU", "class_wise_map": "class-wise mAP"}
+"""What an evaluation scores, of masks or of tags, and what to call it."""
 
 
 def training(page: PageView) -> str:
-    """Curves of loss and validation mIoU over all runs, then the terms of every run that has several."""
-    losses, mious, last = [], [], []
+    """Curves of loss and of the validation score over all runs, then the terms of every run that has several."""
+    losses, found, last = [], [], []
+    kind, called = next(
+        (each for each in VALIDATION.items() if any(each[0] in line for run in page.runs for line in run.log)),
+        ("miou", "mIoU"),
+    )
     for series, run in enumerate(page.runs):
         if points := _points(run, "step", lambda line: line.get("total")):
             losses.append(Curve(*points, series))
-        if points := _points(run, "evaluation", lambda line: percent(line.get("miou"))):
-            mious.append(Curve(*points, series))
+        if points := _points(run, "evaluation", lambda line: percent(line.get(kind))):
+            found.append(Curve(*points, series))
             last.append(f"{run.name} {number(points[1][-1], 1)} %")
     drawn = []
-    if mious:
-        svg = curves(mious, name="validation-miou", x_label="epoch", y_label="Validation mIoU, %")
-        drawn.append(chart(svg, "Validation mIoU over the epochs. Last values: " + ", ".join(last)))
+    if found:
+        svg = curves(found, name="validation", x_label="epoch", y_label=f"Validation {called}, %")
+        drawn.append(chart(svg, f"Validation {called} over the epochs. Last values: " + ", ".join(last)))
     if losses:
         svg = curves(losses, name="training-loss", x_label="epoch", y_label="Training loss, sum of all terms")
         note = "The terms differ between runs: compare the course of these curves, not their height."
@@ -70,13 +76,13 @@ def examples(page: PageView) -> str:
     shown = [example for example in page.examples if example.predictions]
     if not shown:
         return ""
-    legend = [(f"rgb{colour}", name, "") for name, colour in zip(page.classes, page.palette, strict=True)]
+    items = [(f"rgb{colour}", name, "") for name, colour in zip(page.classes, page.palette, strict=True)]
     labelled = [example.truth for example in shown if example.truth is not None]
     if any((truth == IGNORE).any() for truth in labelled):
-        legend.append(("", "not labelled", "stripes"))
+        items.append(("", "not labelled", "stripes"))
     if labelled:
-        legend.append((f"rgb{ERROR}", "wrong, in the error maps", ""))
-    return _legend(legend) + "".join(_example(example, page) for example in shown)
+        items.append((f"rgb{ERROR}", "wrong, in the error maps", ""))
+    return legend(items) + "".join(_example(example, page) for example in shown)
 
 
 def similarity(page: PageView) -> str:
@@ -143,8 +149,8 @@ def _terms(run: RunView, index: int, colours: Mapping[str, int]) -> str:
     if len(lines) < 2:
         return ""
     svg = curves([c for _, c in lines], name=f"terms-{index}", x_label="epoch", y_label="", size=(320, 190))
-    legend = _legend([(series_colour(curve.series), name, _dashes(curve.series)) for name, curve in lines])
-    return chart(legend + svg, f"Terms of the loss of {run.name} over the epochs", name=run.name)
+    drawn = legend([(series_colour(curve.series), name, _dashes(curve.series)) for name, curve in lines])
+    return chart(drawn + svg, f"Terms of the loss of {run.name} over the epochs", name=run.name)
 
 
 def _example(example: ExampleView, page: PageView) -> str:
@@ -209,10 +215,10 @@ def chart(svg: str, alt: str, note: str = "", name: str = "") -> str:
 
 
 def _run_legend(page: PageView) -> str:
-    return _legend([(series_colour(index), run.name, _dashes(index)) for index, run in enumerate(page.runs)])
+    return legend([(series_colour(index), run.name, _dashes(index)) for index, run in enumerate(page.runs)])
 
 
-def _legend(items: Iterable[tuple[str, str, str]]) -> str:
+def legend(items: Iterable[tuple[str, str, str]]) -> str:
     """Draw (colour, label, further style) as a row of swatches."""
     swatches = "".join(
         f'<li><span class="swatch {kind}" style="--colour: {colour}"></span>{escape(label)}</li>'

@@ -8,6 +8,7 @@ from segstill.recipe import DataSpec
 
 from ..conftest import CAMVID, needs_camvid
 from .coco_tree import coco_tree
+from .tag_trees import msrc21_tree
 from .trees import (
     CLASSES,
     ade20k_tree,
@@ -213,6 +214,7 @@ def test_a_spec_that_cannot_be_right_is_refused(root):
         ("camvid", segnet_tree),
         ("cityscapes", cityscapes_tree),
         ("coco", coco_tree),
+        ("msrc21", msrc21_tree),
         ("voc", voc_tree),
     ],
 )
