@@ -1,14 +1,18 @@
 """The demo: one command from nothing to a page, that can be stopped and repeated."""
 
 import dataclasses
+import re
 
 import pytest
 
 from segstill import demo
-from segstill.demo import STUDENTS, run_demo
+from segstill.chain_recipe import PageSpec
+from segstill.demo import STUDENTS, run_chain_demo, run_demo
 from segstill.recipe import ModelSpec
+from segstill.recipes import CHAINS
 from segstill.run import read_recipe
 
+from .chains import small_chain
 from .helpers import small_recipe
 
 METHODS = dict(zip(STUDENTS, ("cross_entropy", "kd", "aicsd", "attnfd"), strict=True))
@@ -70,3 +74,22 @@ def test_another_seed_in_the_same_folder_is_refused(folder):
     with pytest.raises(ValueError, match="another seed or version: remove .*, or choose another --out"):
         run_demo(folder, seed=1, say=lambda sentence: None)
     assert read_recipe(folder / "demo_teacher") == dataclasses.replace(demo.RECIPES["demo_teacher"](), seed=0)
+
+
+def test_the_chain_goes_from_tags_to_a_student_and_says_what_every_stage_reached(tmp_path, monkeypatch):
+    chain = CHAINS["demo"]()
+    reference = dataclasses.replace(small_chain().teacher, name="demo_student", student=chain.reference.student)
+    small = small_chain(reference=reference, page=PageSpec(examples=2))
+    monkeypatch.setattr(demo, "CHAINS", {"demo": lambda: small})
+    rows = run_chain_demo(tmp_path / "demo", say=lambda sentence: None)
+    assert [row.stage for row in rows] == ["classifier", "seed masks", "teacher", "student", "student on true masks"]
+    assert all(0 <= row.value <= 1 for row in rows)
+    assert [row.measure for row in rows[2:]] == ["mIoU, test"] * 3
+    page = (tmp_path / "demo" / "report.html").read_text()
+    for part in ("reached", "given", "seeds", "sheet", "scores", "examples", "repeat"):
+        assert f'<section id="{part}"' in page
+    pictures = re.findall("<img [^>]*>", page)
+    assert len(pictures) > 10
+    assert all(re.search('alt="[^"]+"', picture) and 'loading="lazy"' in picture for picture in pictures[:-1])
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert len(page) < 10_000_000

@@ -4,7 +4,6 @@ import dataclasses
 import shlex
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ..data.dataset import SegmentationDataset
@@ -12,7 +11,7 @@ from ..data.pictures import read_mask
 from ..evaluate import find_devices
 from ..recipe import Recipe, SeedSpec, to_json
 from ..report.story import SeedView, StageRow, StoryView, with_commands, write_story
-from ..report.view import PageView
+from ..report.view import Mask, PageView
 from ..run import environment
 from ..seed_masks import load_classifier
 from ..seeding import class_maps, masks
@@ -91,7 +90,7 @@ def _seeds(setting: Setting, spec: SeedSpec, true: list[str], examples: int) -> 
     return tuple(views)
 
 
-def _truth(truth: SegmentationDataset | None, index: int | None) -> np.ndarray | None:
+def _truth(truth: SegmentationDataset | None, index: int | None) -> Mask | None:
     mask = truth[index][1] if truth is not None and index is not None else None
     return None if mask is None else mask.numpy()
 

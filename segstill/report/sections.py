@@ -76,7 +76,7 @@ def examples(page: PageView) -> str:
         legend.append(("", "not labelled", "stripes"))
     if labelled:
         legend.append((f"rgb{ERROR}", "wrong, in the error maps", ""))
-    return _legend(legend) + "".join(_example(example, page) for example in shown)
+    return swatches(legend) + "".join(_example(example, page) for example in shown)
 
 
 def similarity(page: PageView) -> str:
@@ -143,7 +143,7 @@ def _terms(run: RunView, index: int, colours: Mapping[str, int]) -> str:
     if len(lines) < 2:
         return ""
     svg = curves([c for _, c in lines], name=f"terms-{index}", x_label="epoch", y_label="", size=(320, 190))
-    legend = _legend([(series_colour(curve.series), name, _dashes(curve.series)) for name, curve in lines])
+    legend = swatches([(series_colour(curve.series), name, _dashes(curve.series)) for name, curve in lines])
     return chart(legend + svg, f"Terms of the loss of {run.name} over the epochs", name=run.name)
 
 
@@ -209,10 +209,10 @@ def chart(svg: str, alt: str, note: str = "", name: str = "") -> str:
 
 
 def _run_legend(page: PageView) -> str:
-    return _legend([(series_colour(index), run.name, _dashes(index)) for index, run in enumerate(page.runs)])
+    return swatches([(series_colour(index), run.name, _dashes(index)) for index, run in enumerate(page.runs)])
 
 
-def _legend(items: Iterable[tuple[str, str, str]]) -> str:
+def swatches(items: Iterable[tuple[str, str, str]]) -> str:
     """Draw (colour, label, further style) as a row of swatches."""
     swatches = "".join(
         f'<li><span class="swatch {kind}" style="--colour: {colour}"></span>{escape(label)}</li>'
