@@ -7,12 +7,14 @@ import shutil
 import pytest
 import torch
 
-from segstill.build import load
+from segstill.build import build_chain, load
 from segstill.chain import plan, run_chain
 from segstill.chain_recipe import Given
+from segstill.cli import main
+from segstill.cli.chaining import without
 from segstill.data import open_dataset
 from segstill.data.pictures import png, read_mask
-from segstill.recipe import TermSpec
+from segstill.recipe import TermSpec, to_json
 from segstill.recipes import CHAINS
 from segstill.run import read_recipe
 from segstill.train import Diverged
@@ -257,3 +259,41 @@ def test_every_chain_has_a_name_and_a_command(name):
     chain = CHAINS[name]()
     assert chain.name == name
     assert f"segstill chain {name}" in CHAINS[name].__doc__
+
+
+def test_the_command_line_shows_the_plan_and_takes_every_field_as_a_flag(tmp_path, capsys):
+    small = [
+        "--data.workers",
+        "0",
+        "--classifier.epochs",
+        "3",
+        "--classifier.data.args.count",
+        "8",
+        "--seeds.band",
+        "0.1",
+    ]
+    with pytest.raises(SystemExit) as left:
+        main(["chain", "demo", "--plan", "--skip", "export", "--out", str(tmp_path / "out"), *small])
+    assert not left.value.code
+    shown = capsys.readouterr().out
+    assert "seed masks" in shown
+    assert "unknown until its first steps" in shown
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit) as left:
+        main(["chain", "weak_to_student_nowhere"])
+    assert left.value.code == 2
+    assert "there is no chain 'weak_to_student_nowhere'" in capsys.readouterr().err
+
+
+def test_stages_are_skipped_with_those_that_need_them():
+    chain = CHAINS["demo"]()
+    skipped = without(chain, ("student",))
+    assert skipped.student is skipped.reference is skipped.export is None
+    assert skipped.page is not None
+    assert without(chain, ("report",)).page is None
+
+
+def test_a_chain_is_read_back_from_json(tmp_path):
+    chain = CHAINS["weak_to_student_msrc21_small"]()
+    (tmp_path / "mine.json").write_text(to_json(chain))
+    assert build_chain(str(tmp_path / "mine.json")) == chain

@@ -1,15 +1,19 @@
 """The demo: one command from nothing to a page, that can be stopped and repeated."""
 
 import dataclasses
+import re
 
 import pytest
 
 from segstill import demo
-from segstill.demo import STUDENTS, run_demo
+from segstill.chain_recipe import PageSpec
+from segstill.demo import STUDENTS, run_chain_demo, run_demo
 from segstill.recipe import ModelSpec
+from segstill.recipes import CHAINS
 from segstill.report.seeds_page import Guess, SeedPage, SeedRun
 from segstill.run import read_recipe
 
+from .chains import small_chain
 from .helpers import small_recipe
 from .test_seeding import weak
 
@@ -129,3 +133,22 @@ def test_what_is_said_of_the_order_is_counted_seed_by_seed():
 def test_a_weak_demo_of_no_seed_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected at least 1"):
         demo.run_weak_demo(tmp_path, seeds=0)
+
+
+def test_the_chain_goes_from_tags_to_a_student_and_says_what_every_stage_reached(tmp_path, monkeypatch):
+    chain = CHAINS["demo"]()
+    reference = dataclasses.replace(small_chain().teacher, name="demo_student", student=chain.reference.student)
+    small = small_chain(reference=reference, page=PageSpec(examples=2))
+    monkeypatch.setattr(demo, "CHAINS", {"demo": lambda: small})
+    rows = run_chain_demo(tmp_path / "demo", say=lambda sentence: None)
+    assert [row.stage for row in rows] == ["classifier", "seed masks", "teacher", "student", "student on true masks"]
+    assert all(0 <= row.value <= 1 for row in rows)
+    assert [row.measure for row in rows[2:]] == ["mIoU, test"] * 3
+    page = (tmp_path / "demo" / "report.html").read_text()
+    for part in ("reached", "given", "seeds", "sheet", "scores", "examples", "repeat"):
+        assert f'<section id="{part}"' in page
+    pictures = re.findall("<img [^>]*>", page)
+    assert len(pictures) > 10
+    assert all(re.search('alt="[^"]+"', picture) and 'loading="lazy"' in picture for picture in pictures[:-1])
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert len(page) < 10_000_000

@@ -14,7 +14,7 @@ from ..checkpoint import write
 from . import sections
 from .images import attention_map, class_mask, photograph
 from .page import LARGEST, document
-from .sections import cell, remark, strip
+from .sections import cell, legend, remark, strip
 from .table import number, percent, scores
 from .view import Mask, PageView
 
@@ -156,14 +156,15 @@ def _seeds(story: StoryView) -> str:
             cell([(class_mask(seed.made, palette), f"Mask of {seed.name} that is learned from")], "mask", kind)
         )
         if seed.truth is not None:
-            alt = f"True classes of {seed.name}, never learned from"
+            alt = f"True classes of {seed.name}"
             cells.append(cell([(class_mask(seed.truth, palette), alt)], "truth", _overlap(seed)))
         strips.append(strip(seed.name, cells))
     words = (
         "Training images with the maps of the classifier for their tags (bright: it sees the class there), the mask "
-        "that follows from them, and the true mask where there is one, which nothing here learns from."
+        "that follows from them, and the true mask, where there is one, to compare with."
     )
-    return remark(words) + "".join(strips)
+    colours = zip(story.page.classes, palette, strict=True)
+    return remark(words) + legend((f"rgb{colour}", name, "") for name, colour in colours) + "".join(strips)
 
 
 def _overlap(seed: SeedView) -> str:
