@@ -15,13 +15,13 @@ from ..build import build_recipe, load, load_teacher
 from ..compare import compare
 from ..data import choose_split, open_dataset
 from ..demo import run_demo as demonstrate
+from ..environment import environment
 from ..evaluate import evaluate, headline
 from ..flags import take_arguments
 from ..progress import Watcher
 from ..recipe import Recipe
 from ..recipes import PUBLISHED
 from ..report import write_comparison, write_report
-from ..run import environment
 from ..seeding import SeedSpec
 from ..tables import comparison, methods
 from ..train import train
