@@ -216,8 +216,7 @@ def load_teacher(recipe: Recipe, classes: tuple[str, ...], say: Say = print) -> 
         FileNotFoundError: it is not there.
         ValueError: classes that do not match, or a file that is not complete.
     """
-    spec = recipe.teacher_model
-    place = recipe.teacher or (spec.weights if spec and spec.weights != "imagenet" else None)
+    spec, place = recipe.teacher_model, _teacher_place(recipe)
     names = recipe.teacher_classes or (CLASS_NAMES[spec.name](**spec.args) if spec and spec.name in CLASS_NAMES else ())
     if place:
         saved = load(place, spec, classes=len(names or classes), say=say)
@@ -232,6 +231,21 @@ def load_teacher(recipe: Recipe, classes: tuple[str, ...], say: Say = print) -> 
     if sources or recipe.teacher_scale != 1:
         return Guest(model, scale=recipe.teacher_scale, sources=sources).eval()
     return model
+
+
+def teacher_file(recipe: Recipe) -> Path | None:
+    """Return the file of the teacher's weights; None without a teacher, or where its network brings its weights.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    place = _teacher_place(recipe)
+    return checkpoint_file(Path(place)) if place else None
+
+
+def _teacher_place(recipe: Recipe) -> str | None:
+    spec = recipe.teacher_model
+    return recipe.teacher or (spec.weights if spec and spec.weights != "imagenet" else None)
 
 
 def checkpoint_file(path: Path) -> Path:

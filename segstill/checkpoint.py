@@ -1,5 +1,6 @@
 """Files of a run: written whole or not at all, and read without executing anything."""
 
+import hashlib
 import io
 import json
 import os
@@ -34,6 +35,12 @@ def write(path: Path, content: bytes | str) -> None:
                 f"could not write {path}: {error.strerror or error}; {kept}. Free some space or choose another folder"
             ) from error
         raise
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal digits: equal for equal files, wherever they lie."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_weights(path: Path, model: nn.Module, about: Mapping[str, Any]) -> None:

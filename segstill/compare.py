@@ -19,9 +19,10 @@ from typing import Any
 
 from torch import nn
 
-from .build import checkpoint_file, load, load_teacher
-from .checkpoint import read_about, write
+from .build import load, load_teacher, teacher_file
+from .checkpoint import read_about, sha256, write
 from .data import open_dataset
+from .environment import check_teacher
 from .evaluate import evaluate_on
 from .footing import OF_THE_TEACHER, check_equal_footing, in_equal_time, is_alone, with_baseline
 from .recipe import DataSpec, Recipe, to_json
@@ -60,8 +61,10 @@ def compare(
     recipes = with_baseline(recipes)
     check_equal_footing(recipes)
     taught = next((recipe for recipe in recipes if not is_alone(recipe)), None)
+    file = teacher_file(taught) if taught else None
+    digest = sha256(file) if file else None
     # First, because a teacher that is not there would show only after the student alone was trained.
-    teacher = _score_teacher(taught, out, split, say) if taught else {}
+    teacher = _score_teacher(taught, digest, out, split, say) if taught else {}
     top = teacher.get("miou")
     if budget == "seconds":
         recipes = in_equal_time(recipes, out, say)
@@ -72,6 +75,8 @@ def compare(
     ]
     for recipe, folder in runs:
         _check_same(recipe, folder)
+        if taught and not is_alone(recipe):
+            _check_same_teacher(folder, file, digest, say)
     failures: dict[str, list[str]] = {recipe.name: [] for recipe in recipes}
     rows: dict[str, dict[int, Path]] = {recipe.name: {} for recipe in recipes}
     mious: dict[str, dict[int, float]] = {recipe.name: {} for recipe in recipes}
@@ -106,7 +111,7 @@ def compare(
         teacher=_named(taught) if taught else None,
         teacher_miou=top,
         teacher_parameters=teacher.get("parameters"),
-        environment=environments[0] if environments else {},
+        environment=(environments[0] if environments else {}) | ({"teacher_sha256": digest} if digest else {}),
     )
 
 
@@ -127,6 +132,14 @@ def _check_same(recipe: Recipe, folder: Path) -> None:
     if (folder / "recipe.json").is_file() and (before := read_recipe(folder)) != recipe:
         other = [f.name for f in dataclasses.fields(recipe) if getattr(before, f.name) != getattr(recipe, f.name)]
         raise ValueError(f"{folder} holds a run with other {other}: give the same flags, or another --out")
+
+
+def _check_same_teacher(folder: Path, teacher: Path | None, digest: str | None, say: Callable[[str], None]) -> None:
+    done = (folder / "metrics.json").is_file()
+    if (folder / "env.json").is_file() and not check_teacher(folder, teacher, digest) and digest and done:
+        say(
+            f"{folder.name} is taken as done, though it does not say which teacher it had: it is older than that record"
+        )
 
 
 def _run(recipe: Recipe, folder: Path) -> None:
@@ -167,12 +180,11 @@ def _score(folder: Path, split: str, say: Callable[[str], None]) -> dict[str, An
     )
 
 
-def _score_teacher(recipe: Recipe, out: Path, split: str, say: Callable[[str], None]) -> dict[str, Any]:
+def _score_teacher(
+    recipe: Recipe, digest: str | None, out: Path, split: str, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Return the scores and the parameters of the teacher as the student sees it: in its classes, at its size."""
-    place = recipe.teacher or (recipe.teacher_model and recipe.teacher_model.weights)
-    of = {name: dataclasses.asdict(recipe)[name] for name in sorted(OF_THE_TEACHER)}
-    if place and place != "imagenet":
-        of["written"] = checkpoint_file(Path(place)).stat().st_mtime_ns
+    of = {name: dataclasses.asdict(recipe)[name] for name in sorted(OF_THE_TEACHER)} | {"sha256": digest}
 
     def scores() -> dict[str, Any]:
         teacher = load_teacher(recipe, open_dataset(recipe.data, split).classes, say)

@@ -1,26 +1,24 @@
 """The run folder: recipe, environment, log, scores, the shipped student, and the state from which a run continues."""
 
 import dataclasses
+import itertools
 import json
 import os
-import platform
-import shlex
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from .checkpoint import read_about, read_state, save_state, save_weights, write
+from .checkpoint import read_about, read_state, save_state, save_weights, sha256, write
+from .environment import check_teacher, environment
 from .recipe import Recipe, from_json, to_json
 
 Record = dict[str, Any]
@@ -36,22 +34,34 @@ class RunFolder:
         path: the folder; created here.
         recipe: what is run.
         classes: class names, which go into the checkpoints.
+        teacher: the file of the teacher's weights, whose SHA-256 is recorded; None where nobody or no file teaches.
         resume: continue the run that is there.
         writes: false in the processes that only compute.
 
     Raises:
         FileExistsError: the folder is not empty and `resume` is false.
         FileNotFoundError: `resume`, and there is no run.
-        ValueError: `resume`, and the run that is there has another recipe.
+        ValueError: `resume`, and the run that is there has another recipe or another teacher.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, classes: tuple[str, ...], *, resume: bool, writes: bool = True):
+    def __init__(
+        self,
+        path: Path,
+        recipe: Recipe,
+        classes: tuple[str, ...],
+        *,
+        teacher: Path | None = None,
+        resume: bool,
+        writes: bool = True,
+    ):
         self.path, self.recipe, self.classes, self.writes = path, recipe, classes, writes
         self._board: Any = None
         if resume:
             _same_recipe(path, recipe)
-            if writes and not (path / "env.json").is_file():
-                write(path / "env.json", json.dumps(environment(), indent=2))
+            if (path / "env.json").is_file():
+                check_teacher(path, teacher, sha256(teacher) if teacher else None)
+            elif writes:
+                self._describe(teacher)
         elif writes:
             if path.is_dir():
                 for part in path.glob(".*.part"):  # a kill left it
@@ -64,32 +74,40 @@ class RunFolder:
                 path.mkdir(parents=True, exist_ok=True)
             try:
                 write(path / "recipe.json", to_json(recipe))
-                write(path / "env.json", json.dumps(environment(), indent=2))
+                self._describe(teacher)
             except BaseException:
                 self.close()
                 raise
 
-    def restore(self, learner: nn.Module, optimizer: Optimizer, ema: nn.Module | None) -> Record:
-        """Load the state into the three and return the rest of it: step, best, scores, seconds.
+    def _describe(self, teacher: Path | None) -> None:
+        known = {"teacher_sha256": sha256(teacher)} if teacher else {}
+        write(self.path / "env.json", json.dumps(environment() | known, indent=2))
 
-        Log lines that are younger than the state are dropped: their steps will be run again.
+    def restore(self, learner: nn.Module, optimizer: Optimizer, ema: nn.Module | None) -> Record:
+        """Load the state, if there is one, into the three and return the rest of it.
+
+        That is the steps that are done, how many were at the last evaluation, its scores, the best score, and the
+        seconds so far.  Log lines that are younger are dropped: what they tell of will be done again.
         """
+        rest = {"step": 0, "evaluated": 0, "best": -1.0, "scores": {}, "seconds": 0.0}
         file = self.path / "state.pt"
-        state = read_state(file) if file.is_file() else {"step": 0, "best": -1.0, "scores": {}, "seconds": 0.0}
-        if "learner" in state:
+        if file.is_file():
+            state = read_state(file)
             learner.load_state_dict(state["learner"])
             optimizer.load_state_dict(state["optimizer"])
             if ema:
                 ema.load_state_dict(state["ema"])
+            rest["evaluated"] = state["step"]  # of versions that saved after the evaluation only
+            rest |= {name: state[name] for name in rest.keys() & state.keys()}
         if self.writes and (log := self.path / "log.jsonl").is_file():
-            kept = [record for record in read_log(self.path) if record["step"] <= state["step"]]
+            kept = itertools.takewhile(partial(_is_older, rest), read_log(self.path))
             write(log, "".join(json.dumps(record) + "\n" for record in kept))
-        return state
+        return rest
 
     def save(
         self, learner: nn.Module, optimizer: Optimizer, ema: nn.Module | None, shipped: nn.Module, rest: Record
     ) -> None:
-        """Save the state and the student as it is now; `rest` holds step, best, scores and seconds."""
+        """Save the state and the student as it is now; `rest` holds what `restore` returns."""
         if not self.writes:
             return
         # The student first: a kill in between costs nothing, because the state is what a run continues from.
@@ -192,34 +210,16 @@ def read_log(run: Path) -> list[Record]:
     return records
 
 
+def _is_older(state: Record, record: Record) -> bool:
+    """Tell whether a line of the log was written before a state; the findings of an evaluation follow its line."""
+    return record["step"] <= state["evaluated" if record["kind"] == "evaluation" else "step"]
+
+
 def read_recipe(run: Path) -> Recipe:
     """Return the recipe of a run folder."""
     if not (run / "recipe.json").is_file():
         raise FileNotFoundError(f"there is no run in {run} (no recipe.json); start one without --resume")
     return from_json((run / "recipe.json").read_text())
-
-
-def environment() -> Record:
-    """Describe where a run happens: versions, hardware, command, date."""
-    packages = ("segstill", "torch", "torchvision", "timm", "segmentation-models-pytorch", "accelerate", "numpy")
-    return {
-        "command": shlex.join(_program() + sys.argv[1:]),
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu_threads": torch.get_num_threads(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "versions": {name: version(name) for name in packages},
-    }
-
-
-def _program() -> list[str]:
-    """Return what stands before the arguments in the command that started this process."""
-    program = Path(sys.argv[0])
-    ours = program.name == "segstill" or program.parts[-2:] == ("segstill", "__main__.py")
-    return ["segstill"] if ours else ["python", sys.argv[0]]
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from .affinities import evaluate_affinities
 from .batch_norm import synchronise
-from .build import build_learner, build_model, build_optimizer, build_training_data, load_teacher
+from .build import build_learner, build_model, build_optimizer, build_training_data, load_teacher, teacher_file
 from .data import open_dataset, open_tagged, training_loader
 from .data.dataset import SegmentationDataset
 from .evaluate import evaluate, evaluate_tags, find_devices, main_score
@@ -90,6 +90,9 @@ def train(
     steps_per_epoch = math.ceil(len(labelled) / recipe.batch_size)
     steps = recipe.epochs * steps_per_epoch
 
+    def is_due(step: int) -> bool:
+        return step == steps or (step > 0 and step % (steps_per_epoch * recipe.evaluate_every) == 0)
+
     load_from = partial(
         training_loader,
         labelled,
@@ -109,12 +112,12 @@ def train(
         "accelerator": accelerator,
     }
 
-    folder = RunFolder(run, recipe, labelled.classes, resume=resume, writes=accelerator.is_main_process)
+    taught_by = teacher_file(recipe) if learner.teacher else None
+    writes = accelerator.is_main_process
+    folder = RunFolder(run, recipe, labelled.classes, teacher=taught_by, resume=resume, writes=writes)
     accelerator.wait_for_everyone()
-    state = {"step": 0, "best": -1.0, "scores": {}, "seconds": 0.0}
-    if resume:
-        state = folder.restore(learner, optimizer, ema)
-    step, best, scores = state["step"], state["best"], state["scores"]
+    state = folder.restore(learner, optimizer, ema)
+    step = state["step"]
     loader = load_from(first_step=step)
     if processes > 1:
         synchronise(learner)
@@ -126,10 +129,39 @@ def train(
         f"{steps} steps in {recipe.epochs} epochs, {precision} on {processes} x {device.type}, from step {step}"
     )
 
+    def look(step: int) -> None:
+        """Evaluate what is shipped, and keep it if it is the best so far."""
+        finished = step == steps
+        guest = learner.teacher if finished else None
+        if tagged:
+            scores = evaluate_tags(shipped, validation, **reading)
+        elif isinstance(shipped, AffinityNet):
+            scores = evaluate_affinities(shipped, validation, **reading)
+        else:
+            scores = evaluate(shipped, validation, teacher=guest, boundary=finished, **reading)
+        folder.log({"kind": "evaluation", "step": step, "epoch": step / steps_per_epoch, **scores}, watch)
+        if health and (found := health.student(shipped, scores["miou"], finished=finished)):
+            found.tell(say)
+            folder.log(found.record(step), watch)
+        prepared.train()
+        score = main_score(scores)
+        if state["best"] < 0 or score > state["best"]:  # the first one even where nothing could be scored
+            state["best"] = 0.0 if math.isnan(score) else score
+            folder.save_student("best", shipped, step, scores)
+        state.update(scores=scores, evaluated=step)
+
     prepared.train()
     with closing(folder), interruption() as interrupted:
+        started = time.perf_counter() - state["seconds"]
+
+        def save(step: int) -> None:
+            state.update(step=step, seconds=time.perf_counter() - started)
+            folder.save(learner, optimizer, ema, shipped, state)
+
+        if is_due(step) and state["evaluated"] < step:  # what an evaluation cut off left behind
+            look(step)
+            save(step)
         began = time.perf_counter()
-        started = began - state["seconds"]
         for batch in loader:
             progress = step / steps
             lr = set_learning_rate(optimizer, progress, recipe.power)
@@ -143,6 +175,7 @@ def train(
                 for found in checks:
                     found.tell(say)
                 began = time.perf_counter()
+            _forget_peak(device)  # that of evaluations and checks
             with half():
                 losses: dict[str, Tensor] = prepared(batch, progress)
             values = _everywhere(accelerator, losses)
@@ -174,34 +207,24 @@ def train(
             for found in checks:
                 folder.log(found.record(step), watch)
 
-            finished = step == steps
-            evaluating = finished or step % (steps_per_epoch * recipe.evaluate_every) == 0
-            if evaluating:
-                guest = learner.teacher if finished else None
-                if tagged:
-                    scores = evaluate_tags(shipped, validation, **reading)
-                elif isinstance(shipped, AffinityNet):
-                    scores = evaluate_affinities(shipped, validation, **reading)
-                else:
-                    scores = evaluate(shipped, validation, teacher=guest, boundary=finished, **reading)
-                folder.log({"kind": "evaluation", "step": step, "epoch": step / steps_per_epoch, **scores}, watch)
-                if health and (found := health.student(shipped, scores["miou"], finished=finished)):
-                    found.tell(say)
-                    folder.log(found.record(step), watch)
-                prepared.train()
-                score = main_score(scores)
-                if best < 0 or score > best:  # the first one even where nothing could be scored
-                    best = 0.0 if math.isnan(score) else score
-                    folder.save_student("best", shipped, step, scores)
-            if evaluating or interrupted.is_set():
-                rest_of_state = {"step": step, "best": best, "scores": scores, "seconds": time.perf_counter() - started}
-                folder.save(learner, optimizer, ema, shipped, rest_of_state)
+            stopping = interrupted.is_set() and step < steps
+            if is_due(step) or stopping:
+                save(step)  # before the evaluation, so that a kill in it costs no step
+                if is_due(step):
+                    look(step)
+                    save(step)
                 began = time.perf_counter()
-            if interrupted.is_set() and not finished:
+            if stopping:
                 raise KeyboardInterrupt(f"stopped after step {step}: the same command with --resume continues")
-    folder.finish(scores, time.perf_counter() - started)
+    folder.finish(state["scores"], time.perf_counter() - started)
     accelerator.wait_for_everyone()
-    return scores
+    return state["scores"]
+
+
+def _forget_peak(device: torch.device) -> None:
+    """Start anew to look for the most memory that is held; of a process on a CPU nobody can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _open_validation(recipe: Recipe, labelled: SegmentationDataset, say: Callable[[str], None]) -> SegmentationDataset:
@@ -216,9 +239,9 @@ def _open_validation(recipe: Recipe, labelled: SegmentationDataset, say: Callabl
 
 
 def _peak_memory_mb(device: torch.device) -> float | None:
-    """Return the most memory that this process has held so far: of the GPU, else resident; None where nobody counts."""
+    """Return the most memory held: of the GPU, since `_forget_peak`, else resident, ever; None where nobody counts."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
+        return torch.cuda.max_memory_allocated(device) / 2**20
     if find_spec("resource") is None:  # Windows
         return None
     import resource

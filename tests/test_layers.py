@@ -12,6 +12,7 @@ LAYERS = [  # bottom first; parts of layer 1 never import each other
     {"learner"},
     {
         "build",
+        "environment",
         "run",
         "train",
         "evaluate",

@@ -76,3 +76,9 @@ def test_a_recipe_says_how_to_run_it_and_what_was_published():
     assert "73.09 ± 0.06 (arXiv:2403.05451)" in RECIPES["voc_r18_attnfd"].__doc__
     assert "not run" in RECIPES["voc_r18_attnfd"].__doc__
     assert "--teacher" not in RECIPES["voc_r18_student"].__doc__
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_recipe_of_a_family_says_how_long_it_takes(family):
+    assert FAMILIES[family].hours
+    assert f"Time: {FAMILIES[family].hours}" in RECIPES[FAMILIES[family].student.name].__doc__

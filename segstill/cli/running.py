@@ -17,6 +17,7 @@ from ..compare import compare
 from ..data import choose_split, open_dataset
 from ..demo import order, run_chain_demo, run_weak_demo
 from ..demo import run_demo as run_main_demo
+from ..environment import environment
 from ..evaluate import evaluate, headline
 from ..flags import take_arguments
 from ..models import CLASSIFIERS, AffinityNet
@@ -24,7 +25,7 @@ from ..progress import Watcher, counting
 from ..recipe import Recipe
 from ..recipes import PUBLISHED
 from ..report import write_comparison, write_report, write_seed_report
-from ..run import environment, read_recipe
+from ..run import read_recipe
 from ..seeding import SeedSpec
 from ..tables import comparison, methods, seeds, stages
 from ..train import train

@@ -15,6 +15,7 @@ METHODS: dict[str, dict[str, TermSpec]] = {
     # Not the paper's, which keeps the weight.  Early on features speed the student up, at the end they outweigh labels.
     "attnfd_fading": {"cross_entropy": TermSpec(), "attnfd": TermSpec(weight=2.0, ramp="down")},
     "cwd": {"cross_entropy": TermSpec(), "cwd": TermSpec(weight=3.0)},
+    "cwd_feature": {"cross_entropy": TermSpec(), "cwd_feature": TermSpec(weight=50.0)},
     "dist": {"cross_entropy": TermSpec(), "dist": TermSpec()},
     "logit_std": {"cross_entropy": TermSpec(), "logit_std": TermSpec(weight=9.0)},
     "ickd": {"cross_entropy": TermSpec(), "ickd": TermSpec()},
