@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Column, Table
 
+from .export import Shipment
 from .probe import Pair, Row
 from .report import METHOD_COLUMNS, RunView
 from .verdict import Comparison
@@ -73,4 +74,14 @@ def methods(comparison: Comparison) -> Table:
     table = Table(Column("method", no_wrap=True), *_right(*(headings[index] for index in filled)))
     for name, cells in rows.items():
         table.add_row(name, *(cells[index] for index in filled))
+    return table
+
+
+def shipment(written: Shipment) -> Table:
+    """Return what was shipped: size, score and time of the network and of each file."""
+    time = f"ms, {written.image[1]} x {written.image[0]}, {written.threads} thread" + "s" * (written.threads > 1)
+    table = Table("", "file", *_right("MB", "mIoU %", f"p50\n{time}", "p95\nms"))
+    for row in written.rows:
+        cells = f"{row.megabytes:.2f}", _shown(row.miou and 100 * row.miou, "{:.2f}")
+        table.add_row(row.name, str(row.file or ""), *cells, *(f"{value:.1f}" for value in row.latency))
     return table

@@ -11,6 +11,7 @@ from ..train import Diverged
 from .console import err, out
 from .looking import run_check, run_list, run_show, run_taps
 from .running import run_compare, run_demo, run_evaluate, run_report, run_train
+from .shipping import run_export, run_predict
 from .weak import run_seeds
 
 VERBS: dict[str, Callable[[list[str]], Any]] = {
@@ -22,6 +23,8 @@ VERBS: dict[str, Callable[[list[str]], Any]] = {
     "train": run_train,
     "seeds": run_seeds,
     "evaluate": run_evaluate,
+    "export": run_export,
+    "predict": run_predict,
     "report": run_report,
     "compare": run_compare,
 }
