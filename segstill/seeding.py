@@ -19,6 +19,7 @@ from torch import Tensor
 from .batch import IGNORE
 from .checkpoint import save_tensors, write
 from .data.dataset import SegmentationDataset
+from .data.evaluation import by_size
 from .data.pictures import FileError, png
 from .models import AffinityNet, Classifier
 from .prototypes import background_aware, normalised, with_background
@@ -198,8 +199,9 @@ def write_seeds(
     model.eval()
     began = time.perf_counter()
     with interruption() as interrupted:
-        for indices, image, tags in _buckets(dataset, out, batch, soft, written):
-            image, tags = image.to(device), tags.to(device)
+        for found, image in by_size(_unmade(dataset, out, soft, written), batch):
+            indices, image = [index for index, _ in found], image.to(device)
+            tags = torch.stack([tags for _, tags in found]).to(device)
             scores = refined(image, class_maps(model, image, tags, spec), spec, affinity)
             ids = masks(scores, spec.band).cpu()
             for place, index in enumerate(indices):
@@ -230,16 +232,10 @@ def _same_way(out: Path, made: dict[str, Any]) -> None:
         raise ValueError(f"{out} holds masks that were made in another way ({told}): choose another --out")
 
 
-def _buckets(
-    dataset: SegmentationDataset, out: Path, batch: int, soft: bool, written: Written
-) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Collect images of one size; at most four times `batch` images wait for others of theirs."""
-    waiting: dict[tuple[int, int], list[tuple[int, Tensor, Tensor]]] = {}
-
-    def take(size: tuple[int, int]) -> tuple[list[int], Tensor, Tensor]:
-        indices, images, tags = zip(*waiting.pop(size), strict=True)
-        return list(indices), torch.stack(images), torch.stack(tags)
-
+def _unmade(
+    dataset: SegmentationDataset, out: Path, soft: bool, written: Written
+) -> Iterator[tuple[tuple[int, Tensor], Tensor]]:
+    """Yield the number and the tags, and the image, of each that has no mask yet."""
     for index in range(len(dataset)):
         name = dataset.name(index)
         if (out / f"{name}.png").is_file() and (not soft or (out / f"{name}.safetensors").is_file()):
@@ -253,11 +249,4 @@ def _buckets(
         if tags is None:
             written.left_out[name] = "has no tags: nothing says what to look for in it"
             continue
-        size = (image.shape[1], image.shape[2])
-        waiting.setdefault(size, []).append((index, image, tags))
-        if len(waiting[size]) == batch:
-            yield take(size)
-        elif sum(map(len, waiting.values())) > 4 * batch:
-            yield take(max(waiting, key=lambda each: len(waiting[each])))
-    while waiting:
-        yield take(next(iter(waiting)))
+        yield (index, tags), image

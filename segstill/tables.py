@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from rich.table import Column, Table
 
 from .chain import Reached, duration
+from .export import Shipment
 from .probe import Pair, Row
 from .report import METHOD_COLUMNS, RunView, SeedPage, table_rows
 from .verdict import Comparison
@@ -115,4 +116,14 @@ def stages(rows: Sequence[Reached]) -> Table:
             _shown(row.parameters and row.parameters / 1e6, "{:.2f}"),
             duration(row.seconds),
         )
+    return table
+
+
+def shipment(written: Shipment) -> Table:
+    """Return what was shipped: size, score and time of the network and of each file."""
+    time = f"ms, {written.image[1]} x {written.image[0]}, {written.threads} thread" + "s" * (written.threads > 1)
+    table = Table("", "file", *_right("MB", "mIoU %", f"p50\n{time}", "p95\nms"))
+    for row in written.rows:
+        cells = f"{row.megabytes:.2f}", _shown(row.miou and 100 * row.miou, "{:.2f}")
+        table.add_row(row.name, str(row.file or ""), *cells, *(f"{value:.1f}" for value in row.latency))
     return table

@@ -12,6 +12,7 @@ from .chaining import run_chain_verb
 from .console import err, out
 from .looking import run_check, run_list, run_show, run_taps
 from .running import run_compare, run_demo, run_evaluate, run_report, run_train
+from .shipping import run_export, run_predict
 from .starting import run_init
 from .weak import run_seeds
 
@@ -26,6 +27,8 @@ VERBS: dict[str, Callable[[list[str]], Any]] = {
     "seeds": run_seeds,
     "chain": run_chain_verb,
     "evaluate": run_evaluate,
+    "export": run_export,
+    "predict": run_predict,
     "report": run_report,
     "compare": run_compare,
 }

@@ -1,6 +1,6 @@
 """Loaders that give every image once, whole, to score or to look at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypedDict, TypeVar
 
@@ -12,6 +12,7 @@ from .dataset import SegmentationDataset
 from .transforms import check_sides, shrink
 
 Sample = TypeVar("Sample")
+About = TypeVar("About")
 
 
 class EvaluationSample(TypedDict):
@@ -119,6 +120,32 @@ def _with_tags(dataset: SegmentationDataset, longest_side: int | None, short_sid
     if tags is None:
         raise ValueError(f"image {dataset.name(index)!r} has no tags: open the data set with open_tagged")
     return {"image": shrink(image, longest_side, short_side).contiguous()[None], "tags": tags[None], "index": index}
+
+
+def by_size(samples: Iterable[tuple[About, Tensor]], batch: int) -> Iterator[tuple[list[About], Tensor]]:
+    """Collect images of one size, and what goes with each; at most four times `batch` wait for others of theirs.
+
+    Args:
+        samples: anything, and an image (C, H, W).
+        batch: images at once, at most.
+
+    Yields:
+        What goes with the images, and the images (N, C, H, W).
+    """
+    waiting: dict[torch.Size, list[tuple[About, Tensor]]] = {}
+
+    def take(size: torch.Size) -> tuple[list[About], Tensor]:
+        about, images = zip(*waiting.pop(size), strict=True)
+        return list(about), torch.stack(images)
+
+    for about, image in samples:
+        waiting.setdefault(image.shape, []).append((about, image))
+        if len(waiting[image.shape]) == batch:
+            yield take(image.shape)
+        elif sum(map(len, waiting.values())) > 4 * batch:
+            yield take(max(waiting, key=lambda each: len(waiting[each])))
+    while waiting:
+        yield take(next(iter(waiting)))
 
 
 def _as_is(sample: Any) -> Any:

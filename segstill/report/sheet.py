@@ -14,13 +14,28 @@ COLUMNS, SIDE, LABEL = 8, 200, 14
 PAPER, INK = (24, 24, 27), (228, 228, 231)
 
 
-def overlay(image: NDArray[np.uint8], mask: Mask, palette: Sequence[tuple[int, int, int]]) -> NDArray[np.uint8]:
-    """Lay a mask (H, W) over an image (H, W, 3): classes in their colours, 255 white, the background as it is."""
+def overlay(
+    image: NDArray[np.uint8], mask: Mask, palette: Sequence[tuple[int, int, int]], *, background: bool = True
+) -> NDArray[np.uint8]:
+    """Lay a mask (H, W) over an image (H, W, 3): classes in their colours, 255 white, class 0 only dimmed if it is
+    the background.
+    """
     colours = np.full((256, 3), 255, np.uint8)
     colours[: len(palette)] = palette
     mixed = 0.45 * image + 0.55 * colours[mask]
+    if not background:
+        return mixed.astype(np.uint8)
     dim = 0.8 * image
     return np.where((mask == 0)[..., None], dim, mixed).astype(np.uint8)
+
+
+def overlay_jpeg(
+    image: NDArray[np.uint8], mask: Mask, palette: Sequence[tuple[int, int, int]], *, background: bool
+) -> bytes:
+    """Return an `overlay` as a JPEG."""
+    content = io.BytesIO()
+    Image.fromarray(overlay(image, mask, palette, background=background)).save(content, "JPEG", quality=90)
+    return content.getvalue()
 
 
 def contact_sheet(

@@ -1,0 +1,113 @@
+"""Images and videos as a user names them: files, folders, patterns."""
+
+import glob
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .files import IMAGE_SUFFIXES
+from .pictures import FileError, read_image
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file with one image, or with many."""
+
+    path: Path
+    name: str
+    """What is made of it is called so: its path below the folder that was given, without suffix."""
+
+    @property
+    def is_video(self) -> bool:
+        """Whether its suffix is that of a video."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
+    def images(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield a name and an image (3, H, W) uint8; of a video every frame, named NAME/000000 and on.
+
+        Raises:
+            FileError: it does not decode (of a video: from here on), or holds no frame.
+            FileNotFoundError: it is not there any more.
+        """
+        if not self.is_video:
+            yield self.name, read_image(self.path)
+            return
+        for index, frame in enumerate(_frames(self.path)):
+            yield f"{self.name}/{index:06d}", frame
+
+
+def find_sources(given: Iterable[str], leave_out: Path) -> list[Source]:
+    """Return what is meant, in the order given; what a folder or a pattern means is sorted.
+
+    Args:
+        given: files, folders (with all folders below them), patterns such as `shots/*.jpg` or `**/*.png`.
+        leave_out: a folder whose files are not meant, because they are written there.
+
+    Raises:
+        FileNotFoundError: no such file or folder, or a pattern that means nothing.
+        ValueError: a folder without images, nothing given, or two files whose results would have the same name.
+    """
+    sources: dict[str, Source] = {}
+    for text in given:
+        for source in _meant(text, leave_out.resolve()):
+            before = sources.setdefault(source.name, source)
+            if before.path.resolve() != source.path.resolve():
+                raise ValueError(
+                    f"{before.path} and {source.path} would both become {source.name}.png: give the folder above them, "
+                    "whose folders go into the names, or write them into two folders with --out"
+                )
+    if not sources:
+        raise ValueError("no image is given: name files, folders, or patterns such as 'shots/*.jpg'")
+    return list(sources.values())
+
+
+def _meant(text: str, leave_out: Path) -> list[Source]:
+    path = Path(text)
+    if path.is_dir():
+        kinds = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in kinds and file.is_file())
+        found = [file for file in found if leave_out not in file.resolve().parents]
+        if not found:
+            raise ValueError(f"the folder {path} holds no image: expected files that end in one of {', '.join(kinds)}")
+        return [Source(file, file.relative_to(path).with_suffix("").as_posix()) for file in found]
+    if path.is_file():
+        return [Source(path, path.stem)]
+    if not glob.has_magic(text):
+        raise FileNotFoundError(f"there is no file or folder {path}")
+    found = sorted(file for file in map(Path, glob.glob(text, recursive=True)) if file.is_file())
+    if not found:
+        raise FileNotFoundError(f"no file fits the pattern {text!r}: put it in quotes, and use ** for any folders")
+    return [Source(file, file.stem) for file in found]
+
+
+def _frames(path: Path) -> Iterator[Tensor]:
+    """Yield the frames (3, H, W) uint8 of the first video stream."""
+    library = video_library()
+    count = 0
+    try:
+        with path.open("rb") as stream, library.open(stream) as container:
+            if not container.streams.video:
+                raise FileError(path, "holds no video, only sound or text", "give a file with pictures")
+            for frame in container.decode(container.streams.video[0]):
+                count += 1
+                yield torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+    except (library.FFmpegError, EOFError) as error:
+        after = f" after {count} frames" if count else ""
+        raise FileError(path, f"does not decode{after} ({error})", "save the video again") from error
+    if not count:
+        raise FileError(path, "is a video without frames", "give one that holds pictures")
+
+
+def video_library() -> Any:
+    """Import PyAV; raises ValueError where it is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise ValueError("videos are read by PyAV, which is not installed: pip install 'segstill[video]'") from error
+    return av

@@ -1,0 +1,200 @@
+"""Masks of images and videos, from a run or from an exported file.
+
+segstill predict RUN shots/ --out masks --overlays
+"""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .batch import IGNORE
+from .checkpoint import save_tensors, write
+from .data.evaluation import by_size
+from .data.pictures import FileError, png, read_mask
+from .data.rle import coco, regions
+from .data.sources import Source, find_sources, video_library
+from .predictor import Predictor, PredictSpec
+from .report.sheet import overlay_jpeg
+from .run import interruption
+
+RECORD = "predict.json"
+
+
+@dataclass
+class Predicted:
+    """What a job wrote and what it left out."""
+
+    masks: int = 0
+    there_already: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def predict(
+    model: Path | Predictor,
+    images: Sequence[str],
+    out: Path,
+    spec: PredictSpec | None = None,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Predicted:
+    """Write a palette PNG per image into `out`, areas.csv with the share of every class, and predict.json.
+
+    What is there already is not made again.  A file that cannot be read is left out and listed; the others go on.
+
+    Args:
+        model: a run, a checkpoint or an ONNX file; or a predictor.
+        images: files, folders, patterns; videos too (see `find_sources`).
+        out: the folder.
+        spec: what is written.
+        progress: is told how many files of how many were read.
+
+    Raises:
+        FileNotFoundError: the model or one of `images` is not there.
+        ValueError: `out` holds the masks of another model, or of other images of the same names.
+        KeyboardInterrupt: interrupted; the same call continues.
+    """
+    spec = spec or PredictSpec()
+    sources = find_sources(images, out)
+    predictor = model if isinstance(model, Predictor) else Predictor(model)
+    predictor.check(spec)
+    if any(source.is_video for source in sources):
+        video_library()
+    record = _started(out, predictor, sources, spec)
+    job = Job(predictor, out, spec, Predicted())
+    began = time.perf_counter()
+    with interruption() as interrupted:
+        for names, batch in by_size(job.unmade(sources, progress), 1 if spec.tile else spec.batch):
+            results = zip(names, batch, predictor(batch, spec), strict=True)
+            for (place, name), image, (ids, soft) in results:
+                job.write(place, name, image, ids, soft)
+            if interrupted.is_set():
+                raise KeyboardInterrupt(f"stopped after {job.done.masks} masks: the same command continues")
+    job.finish()
+    job.done.seconds = time.perf_counter() - began
+    write(out / RECORD, json.dumps(record | {"left_out": job.done.left_out}, indent=2))
+    return job.done
+
+
+Place = tuple[int, int]
+"""Number of a source, and of an image in it."""
+
+
+class Job:
+    """Writes what is found of one image after the other, and tables of all in the order that they were given."""
+
+    def __init__(self, predictor: Predictor, out: Path, spec: PredictSpec, done: Predicted):
+        self.predictor, self.out, self.spec, self.done = predictor, out, spec, done
+        self._areas: dict[Place, list[Any]] = {}
+        self._regions: dict[Place, tuple[str, tuple[int, int], list[dict[str, Any]]]] = {}
+
+    def unmade(
+        self, sources: Sequence[Source], progress: Callable[[int, int], None]
+    ) -> Iterator[tuple[tuple[Place, str], Tensor]]:
+        """Yield the images that have no mask yet; note those that have, and what cannot be read."""
+        for number, source in enumerate(sources):
+            try:
+                if not source.is_video and self._is_there(source.name):
+                    self._take(number, 0, source.name)
+                else:
+                    for index, (name, image) in enumerate(source.images()):
+                        if self._is_there(name):
+                            self._take(number, index, name)
+                        else:
+                            yield ((number, index), name), image
+            except (FileError, OSError) as error:
+                self.done.left_out[source.path.as_posix()] = str(error)
+            progress(number + 1, len(sources))
+
+    def write(self, place: Place, name: str, image: Tensor, ids: Tensor, soft: Tensor | None) -> None:
+        """Write what was found of an image; the mask comes last, because it says that the rest is there."""
+        if soft is not None:
+            self._path(f"{name}.safetensors").parent.mkdir(parents=True, exist_ok=True)
+            save_tensors(self._path(f"{name}.safetensors"), {"maps": soft})
+        about = self.predictor.about
+        if self.spec.overlays:
+            shown = overlay_jpeg(
+                image.permute(1, 2, 0).numpy(), ids.numpy(), about.palette, background=about.classes[0] == "background"
+            )
+            self._path(f"overlays/{name}.jpg").parent.mkdir(parents=True, exist_ok=True)
+            write(self._path(f"overlays/{name}.jpg"), shown)
+        self._path(f"{name}.png").parent.mkdir(parents=True, exist_ok=True)
+        write(self._path(f"{name}.png"), png(ids, about.palette))
+        self.done.masks += 1
+        self._note(place, name, ids)
+
+    def finish(self) -> None:
+        """Write the tables."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["image", "width", "height", *self.predictor.about.classes])
+        rows.writerows(self._areas[place] for place in sorted(self._areas))
+        write(self.out / "areas.csv", text.getvalue())
+        if self.spec.rle:
+            found = [self._regions[place] for place in sorted(self._regions)]
+            write(self.out / "rle.json", json.dumps(coco(found, self.predictor.about.classes)))
+
+    def _path(self, name: str) -> Path:
+        return self.out / name
+
+    def _is_there(self, name: str) -> bool:
+        wanted = [f"{name}.png"]
+        wanted += [f"{name}.safetensors"] if self.spec.soft else []
+        wanted += [f"overlays/{name}.jpg"] if self.spec.overlays else []
+        return all(self._path(file).is_file() for file in wanted)
+
+    def _take(self, number: int, index: int, name: str) -> None:
+        self.done.there_already += 1
+        self._note((number, index), name, read_mask(self._path(f"{name}.png"), self.predictor.about.classes))
+
+    def _note(self, place: Place, name: str, ids: Tensor) -> None:
+        counts = torch.bincount(ids.flatten().int(), minlength=IGNORE)[: len(self.predictor.about.classes)]
+        shares = [f"{count / ids.numel():.6f}" for count in counts.tolist()]
+        self._areas[place] = [name, ids.shape[1], ids.shape[0], *shares]
+        if self.spec.rle:
+            self._regions[place] = name, (ids.shape[0], ids.shape[1]), regions(ids)
+
+
+def _started(out: Path, predictor: Predictor, sources: Sequence[Source], spec: PredictSpec) -> dict[str, Any]:
+    """Write what is being done into the folder, unless it holds something else; return it."""
+    made = {
+        "segstill": version("segstill"),
+        "model": {"file": str(predictor.file), "sha256": predictor.digest},
+        "classes": list(predictor.about.classes),
+        "tile": spec.tile,
+        "overlap": spec.overlap if spec.tile else None,
+        "files": {source.name: str(source.path.resolve()) for source in sources},
+    }
+    file = out / RECORD
+    if file.is_file():
+        before = json.loads(file.read_text())
+        if before["model"]["sha256"] != predictor.digest:
+            raise ValueError(
+                f"{out} holds masks of another model ({before['model']['file']}), given {predictor.file}: choose "
+                "another --out"
+            )
+        if [before[name] for name in ("tile", "overlap")] != [made[name] for name in ("tile", "overlap")]:
+            raise ValueError(
+                f"{out} holds masks made with --tile {before['tile']} --overlap {before['overlap']}, given --tile "
+                f"{made['tile']} --overlap {made['overlap']}: choose another --out"
+            )
+        for name, path in made["files"].items():
+            if before["files"].get(name, path) != path:
+                raise ValueError(
+                    f"{out} holds {name}.png of {before['files'][name]}, given {path}: choose another --out"
+                )
+        made["files"] = before["files"] | made["files"]
+    elif out.is_dir() and any(out.rglob("*.png")):
+        raise ValueError(f"{out} holds pictures and no {RECORD}: choose an empty folder with --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write(file, json.dumps(made, indent=2))
+    return made
