@@ -138,10 +138,13 @@ def test_a_weak_demo_of_no_seed_is_refused(tmp_path):
 def test_the_chain_goes_from_tags_to_a_student_and_says_what_every_stage_reached(tmp_path, monkeypatch):
     chain = CHAINS["demo"]()
     reference = dataclasses.replace(small_chain().teacher, name="demo_student", student=chain.reference.student)
-    small = small_chain(reference=reference, page=PageSpec(examples=2))
+    small = small_chain(reference=reference, export=chain.export, page=PageSpec(examples=2))
     monkeypatch.setattr(demo, "CHAINS", {"demo": lambda: small})
     rows = run_chain_demo(tmp_path / "demo", say=lambda sentence: None)
+    *rows, shipped = rows
     assert [row.stage for row in rows] == ["classifier", "seed masks", "teacher", "student", "student on true masks"]
+    assert shipped.stage == "export"
+    assert list((tmp_path / "demo" / "export").glob("*.onnx"))
     assert all(0 <= row.value <= 1 for row in rows)
     assert [row.measure for row in rows[2:]] == ["mIoU, test"] * 3
     page = (tmp_path / "demo" / "report.html").read_text()
