@@ -155,7 +155,7 @@ def test_check_refuses_class_names_that_occur_twice(tmp_path, capsys):
         (["evaluate", "{tmp}/gone"], "no run folder or checkpoint"),
         (["report", "{tmp}/gone"], "no run in"),
         (["check", "{tmp}/gone"], "expected a folder or one of"),
-        (["show", "demo"], "did you mean one of"),
+        (["show", "demo_"], "did you mean one of"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(args, words, tmp_path, capsys):
