@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -10,18 +11,21 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
 from segstill import load
+from segstill.build import checkpoint_file
 from segstill.cli import main
 from segstill.compare import compare
 from segstill.cost import measure_step
 from segstill.footing import check_equal_footing, in_equal_time, with_baseline
 from segstill.recipe import ModelSpec, to_json
 from segstill.report.comparison import as_csv, as_json, render, table_rows, write_comparison
+from segstill.run import read_recipe
 from segstill.tables import methods
 from segstill.train import train
 
@@ -199,6 +203,28 @@ def test_a_run_of_another_recipe_is_not_mixed_in(comparison):
     other = dataclasses.replace(recipes[0], lr=0.01)
     with pytest.raises(ValueError, match=r"holds a run with other \['lr'\]"):
         compare([other], out, seeds=1, split="test")
+
+
+def test_what_another_teacher_taught_is_not_taken_as_done_and_what_does_not_say_is_with_a_note(teacher, tmp_path):
+    mine, out = tmp_path / "teacher.safetensors", tmp_path / "out"
+    mine.write_bytes(checkpoint_file(Path(teacher)).read_bytes())
+    recipes = [distilled(str(mine))]
+    before = compare(recipes, out, seeds=1, split="test")
+    assert before.environment["teacher_sha256"] == hashlib.sha256(mine.read_bytes()).hexdigest()
+    other = tmp_path / "other"
+    train(dataclasses.replace(read_recipe(Path(teacher)), seed=7), other, say=lambda _: None)
+    mine.write_bytes(checkpoint_file(other).read_bytes())
+    with pytest.raises(ValueError, match=r"small_kd-seed0 was taught by .*, expected the same teacher"):
+        compare(recipes, out, seeds=1, split="test")
+    file = out / "small_kd-seed0" / "env.json"
+    known = json.loads(file.read_text())
+    del known["teacher_sha256"]
+    file.write_text(json.dumps(known))
+    told: list[str] = []
+    after = compare(recipes, out, seeds=1, split="test", say=told.append)
+    assert [line for line in told if "small_kd-seed0 is taken as done, though it does not say which teacher" in line]
+    assert after.results[1].mious == before.results[1].mious
+    assert after.teacher_miou != before.teacher_miou  # the teacher that is there now is scored again
 
 
 def test_the_student_alone_is_named_after_the_family_whatever_the_method(teacher):
