@@ -1,0 +1,167 @@
+"""Masks of the user's own images, from a run and from an exported file."""
+
+import csv
+import json
+
+import onnx
+import pytest
+import torch
+from PIL import Image
+from pycocotools.coco import COCO
+from safetensors.torch import load_file
+
+from segstill.build import load
+from segstill.cli import main
+from segstill.data import open_dataset
+from segstill.data.pictures import read_image, read_mask
+from segstill.export import ExportSpec, export
+from segstill.predict import predict
+from segstill.predictor import PredictSpec
+from segstill.run import read_recipe
+from segstill.train import train
+
+from .data.test_sources import film, sound
+from .helpers import small_recipe
+
+SIZES = {"a": (32, 48), "b": (40, 48), "deep/c": (32, 48), "d": (33, 47)}
+
+
+def call(*arguments):
+    """Run the command line and return its exit code."""
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    return left.value.code
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("student") / "run"
+    train(small_recipe(epochs=6), folder, say=lambda sentence: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def file(run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("shipped") / "student.onnx"
+    export(run, out, ExportSpec(parity=1), say=lambda sentence: None)
+    return out
+
+
+@pytest.fixture
+def shots(run, tmp_path):
+    """Scenes as pictures of several sizes."""
+    dataset = open_dataset(read_recipe(run).data, "val")
+    for index, (name, (height, width)) in enumerate(SIZES.items()):
+        path = tmp_path / "shots" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(dataset[index % len(dataset)][0].permute(1, 2, 0).numpy())
+        picture.resize((width, height)).save(path)
+    return tmp_path / "shots"
+
+
+def masks(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+
+
+def test_masks_overlays_maps_and_areas_are_those_of_the_network(run, shots, tmp_path):
+    out = tmp_path / "out"
+    assert call("predict", run, shots, "--out", out, "--overlays", "--soft", "--rle") == 0
+    saved = load(run)
+    rows = list(csv.reader((out / "areas.csv").open()))
+    assert rows[0] == ["image", "width", "height", *saved.classes]
+    assert [row[0] for row in rows[1:]] == ["a", "b", "d", "deep/c"]  # the order of the folder
+    annotated = COCO(out / "rle.json")
+    for number, row in enumerate(rows[1:]):
+        with torch.no_grad():
+            scores = saved.model(read_image(shots / f"{row[0]}.png")[None])[0]
+        mask = read_mask(out / f"{row[0]}.png", saved.classes)
+        assert torch.equal(mask, scores.argmax(0).to(torch.uint8))
+        soft = load_file(out / f"{row[0]}.safetensors")["maps"]
+        torch.testing.assert_close(soft.float(), scores.softmax(0), atol=1e-3, rtol=1e-3)
+        shares = [float((mask == index).float().mean()) for index in range(len(saved.classes))]
+        assert [float(share) for share in row[3:]] == pytest.approx(shares, abs=1e-6)
+        assert Image.open(out / "overlays" / f"{row[0]}.jpg").size == (int(row[1]), int(row[2]))
+        for found in annotated.loadAnns(annotated.getAnnIds(imgIds=[number + 1])):
+            assert (annotated.annToMask(found) == (mask == found["category_id"] - 1).numpy()).all()
+
+
+def test_a_run_and_its_file_give_the_same_masks(run, file, shots, tmp_path):
+    predict(run, [str(shots)], tmp_path / "run", PredictSpec(batch=1))
+    predict(file, [str(shots)], tmp_path / "file", PredictSpec(batch=3))
+    classes = load(run).classes
+    for name in masks(tmp_path / "run"):
+        mine, theirs = (read_mask(tmp_path / folder / name, classes) for folder in ("run", "file"))
+        assert (mine == theirs).float().mean() > 0.999
+
+
+def test_what_is_there_is_not_made_again_and_another_models_folder_is_refused(run, file, shots, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert predict(run, [str(shots)], out).masks == 4
+    before, areas = masks(out), (out / "areas.csv").read_text()
+    (out / "b.png").unlink()
+    again = predict(run, [str(shots)], out)
+    assert (again.masks, again.there_already) == (1, 3)
+    assert masks(out) == before
+    assert (out / "areas.csv").read_text() == areas
+    assert call("predict", file, shots, "--out", out) == 2
+    assert "holds masks of another model" in capsys.readouterr().err
+    assert call("predict", run, shots, "--out", out, "--tile", "64") == 2
+    assert "made with --tile None" in capsys.readouterr().err
+    assert call("predict", run, shots / "deep/c.png", shots / "a.png", "--out", out) == 0
+    assert call("predict", run, shots / "deep", "--out", out) == 0
+    (shots / "other").mkdir()
+    (shots / "other/a.png").write_bytes((shots / "b.png").read_bytes())
+    assert call("predict", run, shots / "other", "--out", out) == 2
+    assert "holds a.png of" in capsys.readouterr().err
+    assert call("predict", run, shots, "--out", shots) == 2
+    assert "holds pictures and no predict.json" in capsys.readouterr().err
+
+
+def test_bad_files_are_listed_at_the_end_and_the_others_are_made(run, shots, tmp_path, capsys):
+    (shots / "b.png").write_bytes(b"\x89PNG cut off")
+    sound(shots / "talk.mkv")
+    film(shots / "drive.mp4", 3)
+    out = tmp_path / "out"
+    assert call("predict", run, shots, "--out", out) == 1
+    told = capsys.readouterr().err
+    assert "b.png: does not decode" in told
+    assert "talk.mkv: holds no video, only sound or text" in told
+    assert [*masks(out)] == ["a.png", "d.png", "deep/c.png", *(f"drive/{index:06d}.png" for index in range(3))]
+    assert len(json.loads((out / "predict.json").read_text())["left_out"]) == 2
+
+
+def test_tiles_of_a_large_image_are_put_together(run, tmp_path):
+    picture = torch.randint(256, (70, 200, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    Image.fromarray(picture.numpy()).resize((400, 140)).save(tmp_path / "large.png")
+    predict(run, [str(tmp_path / "large.png")], tmp_path / "whole")
+    predict(run, [str(tmp_path / "large.png")], tmp_path / "tiles", PredictSpec(tile=96, overlap=48, soft=True))
+    whole, tiles = (read_mask(tmp_path / name / "large.png", load(run).classes) for name in ("whole", "tiles"))
+    assert tiles.shape == (140, 400)
+    assert (whole == tiles).float().mean() > 0.9  # group norms see a tile, not the image
+    assert load_file(tmp_path / "tiles" / "large.safetensors")["maps"].shape[1:] == (140, 400)
+
+
+def test_a_file_that_returns_classes_gives_the_same_masks_and_no_maps(run, shots, tmp_path, capsys):
+    file = tmp_path / "classes.onnx"
+    export(run, file, ExportSpec(parity=1, output="classes"), say=lambda sentence: None)
+    predict(file, [str(shots)], tmp_path / "file")
+    predict(run, [str(shots)], tmp_path / "run")
+    assert masks(tmp_path / "file") == masks(tmp_path / "run")
+    assert call("predict", file, shots, "--out", tmp_path / "soft", "--soft") == 2
+    assert "export it with --output logits" in capsys.readouterr().err
+    assert not (tmp_path / "soft").exists()
+
+
+def test_a_file_of_another_program_is_refused(shots, tmp_path, capsys):
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", value[:1], value[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, tmp_path / "other.onnx")
+    assert call("predict", tmp_path / "other.onnx", shots, "--out", tmp_path / "out") == 2
+    assert "is of another program" in capsys.readouterr().err
+    (tmp_path / "torn.onnx").write_bytes(b"no model")
+    assert call("predict", tmp_path / "torn.onnx", shots, "--out", tmp_path / "out") == 2
+    assert "is no ONNX file that onnxruntime" in capsys.readouterr().err
+    assert call("predict", tmp_path / "gone.onnx", shots, "--out", tmp_path / "out") == 2
+    assert "segstill export RUN --out" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
