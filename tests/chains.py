@@ -23,6 +23,7 @@ def small_chain(**changes):
         "teacher": small(chain.teacher),
         "student": small(chain.student),
         "reference": None,
+        "export": None,
         "page": None,
     }
     return dataclasses.replace(chain, **fields | changes)
