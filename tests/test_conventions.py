@@ -28,7 +28,7 @@ from segstill.losses import (
     pixel_kd,
 )
 from segstill.metrics import Scores
-from segstill.models import Guest, Segmenter, swtformer, tiny
+from segstill.models import Guest, Segmenter, tiny
 from segstill.models.deeplab import Decoder, DeepLabV3Plus
 from segstill.models.deeplabv3_mobilenet import DeepLabV3
 from segstill.models.tiny import TinyDecoder
@@ -61,7 +61,6 @@ class Returns(nn.Module):
 
 # --- resizing -------------------------------------------------------------------------------------------------------
 
-SMALL_SWIN = {"version": 1, "head_kernel": 1, "embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}
 BY_CENTRES = [0, 1 / 4, 3 / 4, 1]
 """The row 0, 1 on four places: align_corners false, pixels are areas and the image's edges stay where they are."""
 BY_CORNERS = [0, 1 / 3, 2 / 3, 1]
@@ -270,22 +269,6 @@ def test_the_head_and_what_losses_train_learn_at_the_rate_of_the_head():
     others = [student.net.decoder, student.net.classifier, learner.losses]
     assert {id(p) for p in fast["params"]} == {id(p) for part in others for p in part.parameters()}
     assert (slow["lr"], fast["lr"]) == pytest.approx((0.01, 0.1))
-
-
-def test_a_transformer_decays_matrices_alone_and_other_networks_everything():
-    learner = build_learner(swtformer(3, **SMALL_SWIN), {"tags": TermSpec()})
-    everything = build_optimizer(small_recipe(optimizer="adamw", weight_decay=0.05), learner).param_groups
-    assert {group["weight_decay"] for group in everything} == {0.05}
-    groups = build_optimizer(
-        small_recipe(optimizer="adamw", weight_decay=0.05, decay_norms=False), learner
-    ).param_groups
-    assert [group["weight_decay"] for group in groups] == [0.05, 0, 0.05]  # the head has no bias
-    named = dict(learner.named_parameters())
-    spared = {name for name, p in named.items() if any(p is q for q in groups[1]["params"])}
-    assert {name for name in named if name.endswith(".bias") or "norm" in name} <= spared
-    assert any("relative_position_bias_table" in name for name in spared)
-    assert not any(name.endswith(("qkv.weight", "fc1.weight", "head.1.weight")) for name in spared)
-    assert sum(len(group["params"]) for group in groups) == len(named)
 
 
 # --- images ---------------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ SMALL_V2 = {"version": 2, "stages": (1, 2, 3), "project": False}
 """On MobileNetV2: the first three stages as they are.  The deepest, of which the class maps are made, adds nothing."""
 SMALL_TERMS = {"tags": TermSpec(), "gsc": TermSpec(start=0.2, args={"background_factor": 1.0})}
 """Without side convolutions, the contrast has nothing to train."""
+V2_SCENES = {"tags": TermSpec(), "gsc": TermSpec(start=0.75), "ccl": TermSpec(weight=0.1, start=0.75)}
+"""From random weights: on maps that show nothing yet, consistency settles on the surroundings (docs/log.md)."""
 
 VOC = Recipe(
     name="voc_weak_v1",
@@ -69,26 +71,29 @@ SCENES = replace(
     data=DataSpec(
         name="scenes",
         crop=(64, 96),
-        scale=(0.75, 1.5),
+        scale=(1.0, 1.0),
         workers=0,
-        args={"count": 256, "size": (64, 96), "kinds": (1, 3)},
+        args={"count": 1024, "size": (64, 96), "kinds": (1, 2)},
     ),
     student=ModelSpec(
         name="swtformer",
         args={
             "version": 1,
             "encoder": "tu-swin_tiny_patch4_window7_224",
-            "embed_dim": 32,
-            "depths": (1, 1, 2, 1),
+            "embed_dim": 24,
+            "depths": (1, 1, 1, 1),
             "num_heads": (1, 2, 4, 8),
             "patch_size": 2,
             "window_size": 4,
             "head_kernel": 1,
+            "pooling": "top_k",
+            "fused_channels": (24, 48, 96, 96),
         },
     ),
-    epochs=30,
-    lr=1e-3,
+    epochs=8,
+    lr=2e-3,
     head_lr_factor=1.0,
+    evaluate_every=2,
 )
 VOC_PSEUDO = replace(
     VOC,
@@ -160,7 +165,7 @@ def _recipes() -> dict[str, Callable[[], Recipe]]:
             first,
             name=first.name.replace("_v1", "_v2"),
             student=replace(first.student, args=first.student.args | (SMALL_V2 if small else {"version": 2})),
-            terms=SMALL_TERMS if small else V2,
+            terms=SMALL_TERMS if small else V2_SCENES if first is SCENES else V2,
         )
         made += [(first, "SWTformer-V1"), (second, "SWTformer-V2")]
     msrc_pseudo = replace(
