@@ -15,7 +15,7 @@ from .train import train
 
 STUDENTS = ("demo_student", "demo_kd", "demo_aicsd", "demo_attnfd")
 WEAK = ("demo_weak_v1", "demo_weak_v2")
-SEEDS = SeedSpec(scales=(1.0,))
+SEEDS = SeedSpec(scales=(1.0,), source="is-cam", background_factor=0.5)
 """How seeds are made in the demo: the scenes are small."""
 SCORED = 128
 """Scenes whose seeds are scored."""
