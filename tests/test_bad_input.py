@@ -144,7 +144,7 @@ def test_a_disk_that_is_full_while_saving(recipe, root, capsys):
     with room_for(20_000):
         said = run(capsys, *command)
     folder = recipe.parent / "run"
-    assert f"could not write {folder / 'best.safetensors'}: File too large; nothing was left behind. Free some" in said
+    assert f"could not write {folder / 'last.safetensors'}: File too large; nothing was left behind. Free some" in said
     assert {path.name for path in folder.iterdir()} == {"recipe.json", "env.json", "log.jsonl", "tensorboard"}
     with pytest.raises(SystemExit) as exit_:
         main([str(arg) for arg in (*command, "--resume")])

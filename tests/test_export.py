@@ -204,7 +204,7 @@ class Undecided(nn.Module):
 
 def test_an_operator_that_onnx_does_not_have_is_named_with_a_way_out(tmp_path):
     network = saved(Segmenter(Unheard(), classes=3))
-    with pytest.raises(ValueError, match=r"uses aten\.special_i1e.*--format torch-export"):
+    with pytest.raises(ValueError, match=r"uses (aten\.special|prims\.bessel)_i1e.*--format torch-export"):
         quiet(network, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
     quiet(network, tmp_path / "a.pt2", ExportSpec(format="torch-export"))
@@ -249,4 +249,4 @@ def test_images_of_ones_own_stand_in_for_a_data_set_that_is_gone(run, tmp_path):
 )
 def test_what_cannot_be_written_is_told(run, arguments, told, capsys):
     assert call("export", run, *arguments) == 2
-    assert told in capsys.readouterr().err
+    assert told in " ".join(capsys.readouterr().err.split())  # lines are wrapped

@@ -67,7 +67,7 @@ def test_masks_overlays_maps_and_areas_are_those_of_the_network(run, shots, tmp_
     out = tmp_path / "out"
     assert call("predict", run, shots, "--out", out, "--overlays", "--soft", "--rle") == 0
     saved = load(run)
-    rows = list(csv.reader((out / "areas.csv").open()))
+    rows = list(csv.reader((out / "areas.csv").read_text().splitlines()))
     assert rows[0] == ["image", "width", "height", *saved.classes]
     assert [row[0] for row in rows[1:]] == ["a", "b", "d", "deep/c"]  # the order of the folder
     annotated = COCO(out / "rle.json")
@@ -80,7 +80,8 @@ def test_masks_overlays_maps_and_areas_are_those_of_the_network(run, shots, tmp_
         torch.testing.assert_close(soft.float(), scores.softmax(0), atol=1e-3, rtol=1e-3)
         shares = [float((mask == index).float().mean()) for index in range(len(saved.classes))]
         assert [float(share) for share in row[3:]] == pytest.approx(shares, abs=1e-6)
-        assert Image.open(out / "overlays" / f"{row[0]}.jpg").size == (int(row[1]), int(row[2]))
+        with Image.open(out / "overlays" / f"{row[0]}.jpg") as overlay:
+            assert overlay.size == (int(row[1]), int(row[2]))
         for found in annotated.loadAnns(annotated.getAnnIds(imgIds=[number + 1])):
             assert (annotated.annToMask(found) == (mask == found["category_id"] - 1).numpy()).all()
 
@@ -105,7 +106,7 @@ def test_what_is_there_is_not_made_again_and_another_models_folder_is_refused(ru
     assert (out / "areas.csv").read_text() == areas
     assert call("predict", file, shots, "--out", out) == 2
     assert "holds masks of another model" in capsys.readouterr().err
-    assert call("predict", run, shots, "--out", out, "--tile", "64") == 2
+    assert call("predict", run, shots, "--out", out, "--tile", "64", "--overlap", "16") == 2
     assert "made with --tile None" in capsys.readouterr().err
     assert call("predict", run, shots / "deep/c.png", shots / "a.png", "--out", out) == 0
     assert call("predict", run, shots / "deep", "--out", out) == 0

@@ -219,6 +219,8 @@ def recognise(root: str | Path) -> str:
     """
     own = [name for name in LISTED if name != "folder"]
     fitting = [name for name in own if not LISTED[name](root, "train").listing.absent]
+    if fitting == ["camvid", "msrc21"]:
+        return "msrc21"  # its tree is that of CamVid and a table of tags
     if len(fitting) != 1:
         given = f"the layouts of {fitting}" if fitting else f"the layout of none of {own}"
         raise ValueError(

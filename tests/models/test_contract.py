@@ -78,11 +78,14 @@ def test_bytes_and_floats_give_the_same_scores(entry, image):
         torch.testing.assert_close(entry(pixels), entry(pixels.float() / 255))
 
 
-def test_taps_are_maps_at_the_stride_that_their_name_says(entry, image):
+def test_taps_are_maps_at_the_stride_that_their_name_says(entry, image, request):
     entry.eval()
     with torch.no_grad(), Tapped(entry, entry.taps) as tapped:
         features = tapped(image)
-    assert {"decoder", "decoder_pre"} < set(features)
+    assert "decoder" in features
+    # Their decoders end in a sum of activated maps and in a gate: nothing there lies before an activation.
+    ends_activated = any(name in request.node.name for name in ("FPN", "lraspp"))
+    assert ends_activated or "decoder_pre" in features
     for name, feature in features.items():
         assert feature.ndim == 4
         if name.startswith("stage"):
