@@ -114,7 +114,7 @@ def test_what_is_there_is_not_made_again_and_another_models_folder_is_refused(ru
     (shots / "other/a.png").write_bytes((shots / "b.png").read_bytes())
     assert call("predict", run, shots / "other", "--out", out) == 2
     assert "holds a.png of" in capsys.readouterr().err
-    assert call("predict", run, shots, "--out", shots) == 2
+    assert call("predict", run, shots / "a.png", "--out", shots / "deep") == 2
     assert "holds pictures and no predict.json" in capsys.readouterr().err
 
 
