@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from ..batch import IGNORE
 from .view import Mask
@@ -67,8 +67,7 @@ def contact_sheet(
     sheet = Image.new("RGB", (columns * SIDE, max(1, rows) * (SIDE + LABEL)), PAPER)
     draw = ImageDraw.Draw(sheet)
     for place, (picture, caption) in enumerate(shown):
-        small = Image.fromarray(picture)
-        small.thumbnail((SIDE - 4, SIDE - 4))
+        small = ImageOps.contain(Image.fromarray(picture), (SIDE - 4, SIDE - 4))
         left, top = place % columns * SIDE, place // columns * (SIDE + LABEL)
         sheet.paste(small, (left + (SIDE - small.width) // 2, top + (SIDE - small.height) // 2))
         draw.text((left + 4, top + SIDE), caption[:34], fill=INK)

@@ -197,6 +197,9 @@ def _recipe(recipe: str) -> str:
 
 
 def with_commands(page: PageView, commands: tuple[str, ...]) -> PageView:
-    """Return the page with other commands, in place of those of its runs."""
-    runs = tuple(dataclasses.replace(run, command="") for run in page.runs)
+    """Return the page with other commands, in place of those of its runs.
+
+    No gap is closed here: the student alone learns from other masks than the distilled one.
+    """
+    runs = tuple(dataclasses.replace(run, command="", gap_closed=None) for run in page.runs)
     return dataclasses.replace(page, runs=runs, commands=commands)
