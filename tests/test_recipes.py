@@ -82,3 +82,9 @@ def test_a_recipe_says_how_to_run_it_and_what_was_published():
 def test_every_recipe_of_a_family_says_how_long_it_takes(family):
     assert FAMILIES[family].hours
     assert f"Time: {FAMILIES[family].hours}" in RECIPES[FAMILIES[family].student.name].__doc__
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_student_alone_knows_no_teacher_so_that_a_comparison_takes_its_run_as_done(family):
+    alone = RECIPES[FAMILIES[family].student.name]()
+    assert (alone.teacher, alone.teacher_model) == (None, None)

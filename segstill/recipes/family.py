@@ -1,5 +1,6 @@
 """A family: one teacher, one student and one schedule, shared by every method, so that only the terms differ."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -33,7 +34,8 @@ class Family(NamedTuple):
 def recipes(family: Family) -> dict[str, Make]:
     """Return every recipe of a family by name."""
     name = family.student.name.removesuffix("_student")
-    made = {family.teacher.name: _make(family, family.teacher), family.student.name: _make(family, family.student)}
+    alone = dataclasses.replace(family.student, teacher_model=None)
+    made = {family.teacher.name: _make(family, family.teacher), alone.name: _make(family, alone)}
     for method in METHODS:
         recipe = distilled(family.student, method, taps=family.taps)
         made[f"{name}_{method}"] = _make(family, recipe)
