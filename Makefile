@@ -29,7 +29,7 @@ wheel: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet uv==0.13.8
-	$(VENV)/bin/uv pip install --quiet --python $(PY) -c constraints.txt --group dev -e '.[coco,export,sbd,tensorboard,video]'
+	$(VENV)/bin/uv pip install --quiet --python $(PY) -c constraints.txt --group dev -e '.[app,coco,export,sbd,tensorboard,video]'
 	touch $@
 
 clean:
