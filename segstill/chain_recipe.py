@@ -85,3 +85,5 @@ class Given:
     """A folder of masks `<name>.png`."""
     teacher: str | None = None
     """A run folder, a checkpoint, or a plain file of weights with the student's `teacher_model`."""
+    student: str | None = None
+    """A run folder; it takes the place of all stages before it."""

@@ -1,6 +1,6 @@
 """Score a network on a data set: every image once, at the label's full resolution, one confusion matrix for the set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,6 +66,7 @@ def evaluate(
     boundary: bool = True,
     workers: int = 0,
     accelerator: Accelerator | None = None,
+    each: Callable[[int, Tensor], None] | None = None,
 ) -> dict[str, Any]:
     """Score a network; it is left in eval mode.
 
@@ -80,6 +81,7 @@ def evaluate(
         boundary: adds `boundary_f1`, which costs more than all other scores together.
         workers: processes that read images.
         accelerator: spreads the images over its processes; all get the scores of the whole set.
+        each: is told of every image of this process: its number, and its confusion matrix (K, K) as `Scores` counts it.
 
     Returns:
         Fractions in [0, 1]; see `Scores.result`.
@@ -106,7 +108,10 @@ def evaluate(
         size = (mask.shape[1], mask.shape[2])
         prediction = predict(student, image, size, scales=scales, flip=flip).argmax(1)
         theirs = predict(teacher, image, size, scales=scales, flip=flip).argmax(1) if teacher else None
+        before = scores.confusion if each else None
         scores.update(prediction, mask, theirs)
+        if each and before is not None:
+            each(sample["index"], scores.confusion - before)
     summed: Any = accelerator.reduce(scores.state().to(device), "sum")
     scores.load(summed)
     return scores.result(dataset.classes)

@@ -77,6 +77,11 @@ class Scores:
             agreed = ((guess == teacher) & labelled).sum()
             self._agreement = self._agreement.to(mask.device) + torch.stack((agreed, labelled.sum()))
 
+    @property
+    def confusion(self) -> Tensor:
+        """Pixels counted so far: (K, K) int64 on the CPU, rows are the true classes, columns the predicted ones."""
+        return self._confusion.cpu().clone()
+
     def state(self) -> Tensor:
         """Return every count in one int64 vector; the vectors of several processes add up to the state of all."""
         device = self._confusion.device
@@ -119,12 +124,12 @@ class Scores:
         """
         if len(class_names) != self.classes or len(set(class_names)) != self.classes:
             raise ValueError(f"{len(set(class_names))} different class names given, expected {self.classes}")
-        confusion = self._confusion.cpu().double()
+        confusion = self.confusion.double()
         total = confusion.sum()
         if total == 0:
             raise ValueError("no labelled pixel was counted, expected at least one: evaluate images that have masks")
-        right, truth, guess = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-        iou = right / (truth + guess - right)  # 0 / 0 is nan: the class is absent
+        right, truth = confusion.diagonal(), confusion.sum(1)
+        iou = class_iou(confusion)
         result: Result = {
             "miou": float(iou.nanmean()),
             "pixel_accuracy": float(right.sum() / total),
@@ -158,6 +163,19 @@ class Scores:
                 f"check that it was made for these {self.classes} classes"
             )
         return ids
+
+
+def class_iou(confusion: Tensor) -> Tensor:
+    """Return the intersection over union of every class; NaN for one that neither truth nor prediction holds.
+
+    Args:
+        confusion: (K, K) pixels; rows are the true classes, columns the predicted ones.
+
+    Returns:
+        (K,) float64 in [0, 1].
+    """
+    right = confusion.diagonal().double()
+    return right / (confusion.sum(0) + confusion.sum(1) - right)
 
 
 def average_precision(scores: Tensor, labels: Tensor, *, per: Literal["class", "image"] = "class") -> Tensor:

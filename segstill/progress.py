@@ -43,6 +43,14 @@ class Watcher:
         """Print a sentence above the bar."""
         self.console.print(sentence, markup=False, highlight=False)
 
+    def count(self, done: int, total: int) -> None:
+        """Show how many of how many images are done, in the bar of the steps: a terminal takes one bar at a time."""
+        if self._bar:
+            self._bar.update(self._task, completed=done, total=total, description="images done")
+        elif time.perf_counter() - self._shown > self.every:
+            self._shown = time.perf_counter()
+            self.say(f"  {done} of {total} images done")
+
     def __call__(self, record: dict[str, Any]) -> None:
         """Show a record of the log; what it says in words is said by `say`."""
         if record["kind"] == "health":

@@ -4,6 +4,7 @@ segstill init mine --images photos --tags tags.csv
 segstill chain mine/recipe.py
 """
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -59,14 +60,14 @@ def start(
         FileExistsError: a file that would be written is there, and `force` is false.
         FileNotFoundError, ValueError: what is given does not fit together; nothing was written.
     """
-    found = survey(images, tags, masks)
+    found, damaged = _sound(survey(images, tags, masks))
     tagged = bool(found.tags or found.by_class)
     if not tagged and masks is None:
         raise ValueError(
             f"{images} is given without tags, masks or a folder per class, expected one of them: pass --tags "
             f"{TABLE} or --masks DIR"
         )
-    said: list[str] = []
+    said = [f"{path} does not decode and is left out" for path in damaged]
     names = _classes(found, classes, tagged, said)
     labelled = _labelled(found, tagged)
     train, val = _split(found, labelled)
@@ -107,9 +108,14 @@ def start(
     finally:
         shutil.rmtree(trial, ignore_errors=True)
     _write(folder, files, rest)
-    for path in found.unreadable:
-        said.append(f"{path} does not open: segstill check names all that are damaged")
     return Started(folder / "recipe.py", facts, tuple(said))
+
+
+def _sound(found: Survey) -> tuple[Survey, list[Path]]:
+    """Return what was found without the images that do not decode, and these."""
+    damaged = set(found.unreadable)
+    images = {name: path for name, path in found.images.items() if path not in damaged}
+    return dataclasses.replace(found, images=images, masks=found.masks & images.keys()), sorted(damaged)
 
 
 def machine() -> Machine:

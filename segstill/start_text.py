@@ -84,7 +84,7 @@ def recipe_text(facts: Facts) -> str:
         *_shared(facts),
         *(_classifier(facts, batch) if facts.tagged else []),
         *_trained(facts, batch),
-        "        export=ExportSpec(),",
+        "        export=ExportSpec(int8=True),  # a second file in 8-bit numbers: a quarter of the size",
         "        page=PageSpec(),",
         "    )",
         "",

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from segstill.recipes import FAMILIES, METHODS, PUBLISHED, RECIPES
+from segstill.build import build_chain
+from segstill.recipe import to_json
+from segstill.recipes import CHAINS, FAMILIES, METHODS, PUBLISHED, RECIPES
 from segstill.run import read_log
 from segstill.train import train
 
@@ -88,3 +90,9 @@ def test_every_recipe_of_a_family_says_how_long_it_takes(family):
 def test_the_student_alone_knows_no_teacher_so_that_a_comparison_takes_its_run_as_done(family):
     alone = RECIPES[FAMILIES[family].student.name]()
     assert (alone.teacher, alone.teacher_model) == (None, None)
+
+
+def test_a_chain_is_read_back_from_json(tmp_path):
+    chain = CHAINS["weak_to_student_msrc21_small"]()
+    (tmp_path / "mine.json").write_text(to_json(chain))
+    assert build_chain(str(tmp_path / "mine.json")) == chain

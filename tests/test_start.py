@@ -1,6 +1,8 @@
 """segstill init: what it finds out about somebody's images, and that the recipe it writes runs on them."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from segstill.build import build_chain, build_recipe
 from segstill.data import open_dataset, open_tagged, open_unlabelled
@@ -145,3 +147,61 @@ def test_the_table_of_the_other_tests_is_understood(tmp_path):
     (tmp_path / "tags.csv").write_text(TABLE)
     made = start(tmp_path / "mine", root / "images", tags=tmp_path / "tags.csv")
     assert (made.facts.train, made.facts.val) == (4, 2)
+
+
+def odd_photos(root):
+    """Ten photographs as people have them, and two that are damaged; masks at the size that is looked at."""
+    images, masks = photos(root)
+    picture_of = {
+        "p0": Image.fromarray(picture(0)).convert("L"),
+        "p1": Image.fromarray(picture(1)).convert("CMYK"),
+        "p2": Image.fromarray(np.arange(24 * 32, dtype=np.uint16).reshape(24, 32) * 80),
+        "p3": Image.fromarray(picture(3)).convert("RGBA"),
+        "p4": Image.new("RGB", (1, 1), (200, 30, 30)),
+    }
+    for name, image in picture_of.items():
+        (images / f"{name}.jpg").unlink()
+        image.save(images / f"{name}{'.jpg' if image.mode in ('L', 'CMYK') else '.png'}")
+    save(masks / "p4.png", label(4, 1, 1, classes=1)[:1])
+    turned = Image.fromarray(picture(5))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(images / "p5.jpg", exif=exif)
+    save(masks / "p5.png", label(5, 32, 24))
+    whole = (images / "p6.jpg").read_bytes()
+    (images / "p6.jpg").write_bytes(whole[: len(whole) // 2])
+    (images / "p7.jpg").write_bytes(b"")
+    return images, masks
+
+
+@pytest.mark.parametrize("kind", ["masks", "tags", "a folder per class"])
+def test_odd_images_are_read_and_damaged_ones_are_named_and_left_out(kind, tmp_path):
+    images, masks = odd_photos(tmp_path)
+    rows = [f"p{number},{'cat' if number % 2 else 'dog;cat'}" for number in range(10)]
+    given = {"masks": {"masks": masks, "classes": CLASSES}, "tags": {"tags": table(tmp_path, rows)}}.get(kind, {})
+    if kind == "a folder per class":
+        for number, path in enumerate(sorted(images.iterdir())):
+            (tmp_path / "kinds" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+            path.rename(tmp_path / "kinds" / "ab"[number % 2] / path.name)
+        images = tmp_path / "kinds"
+    made = start(tmp_path / "mine", images, **given)
+    told = [sentence for sentence in made.said if "does not decode and is left out" in sentence]
+    assert [name in " ".join(told) for name in ("p6.jpg", "p7.jpg", "p1.jpg")] == [True, True, False]
+    assert made.facts.train + made.facts.val == 8
+    assert made.facts.unlabelled == 0
+    data = build_recipe(str(made.file)).data
+    for split in ("train", "val"):
+        dataset = open_dataset(data, split) if kind == "masks" else open_tagged(data, split)
+        for index in range(len(dataset)):
+            assert dataset.image(index).shape[0] == 3
+
+
+def test_a_photograph_that_lies_on_its_side_counts_as_it_is_looked_at(tmp_path):
+    turned = Image.fromarray(picture(0))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        turned.save(tmp_path / "photos" / f"{number}.jpg", exif=exif)
+    facts = start(tmp_path / "mine", tmp_path / "photos", tags=table(tmp_path, ["0,cat", "1,cat"])).facts
+    assert (facts.width, facts.height) == (24, 32)

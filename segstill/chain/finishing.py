@@ -31,7 +31,7 @@ class Exporting(Stage):
 
     def inputs(self) -> Inputs:
         """Return the hash of the student."""
-        return {"student": self.setting.contents.of_file(checkpoint_file(self.setting.out / "student"))}
+        return {"student": self.setting.contents.of_file(checkpoint_file(self.setting.student))}
 
     def complete(self, result: Record) -> bool:  # noqa: ARG002
         """Tell whether the file is there."""
@@ -40,7 +40,7 @@ class Exporting(Stage):
     def run(self) -> Record:
         """Export."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        found = export_student(self.setting.out / "student", self.file, self.spec, self.setting.say)
+        found = export_student(self.setting.student, self.file, self.spec, self.setting.say)
         size = self.file.stat().st_size
         return {"told": f"{self.file.name}, {size / 1e6:.1f} MB, which answers as the student does", "report": found}
 
@@ -84,15 +84,14 @@ class Page(Stage):
         """Return the hashes of the networks and of the masks."""
         setting, contents = self.setting, self.setting.contents
         found = {}
-        if setting.chain.classifier:
-            if not setting.given.masks:
-                found["classifier"] = contents.of_file(checkpoint_file(setting.classifier))
-            if setting.masks:
-                found["masks"] = contents.of_masks(setting.masks)
-        found["teacher"] = contents.of_file(checkpoint_file(setting.teacher))
-        for name in ("student", "reference"):
-            if name in self.needs:
-                found[name] = contents.of_file(checkpoint_file(setting.out / name))
+        if setting.begins_with_tags:
+            found["classifier"] = contents.of_file(checkpoint_file(setting.classifier))
+        if setting.chain.classifier and setting.masks and not setting.given.student:
+            found["masks"] = contents.of_masks(setting.masks)
+        networks = {"student": setting.student} if setting.chain.student else {}
+        networks |= {} if setting.given.student else {"teacher": setting.teacher}
+        networks |= {"reference": setting.out / "reference"} if "reference" in self.needs else {}
+        found |= {name: contents.of_file(checkpoint_file(place)) for name, place in networks.items()}
         if "export" in self.needs:
             found["export"] = "".join(contents.of_file(f) for f in sorted((setting.out / "export").iterdir()))
         return found
@@ -105,7 +104,8 @@ class Page(Stage):
         """Score what is scored here, draw, and write."""
         setting = self.setting
         split = "val" if setting.truth("test") is None else "test"
-        runs = [setting.out / name for name in ("reference", "student") if name in self.needs]
+        runs = [setting.out / "reference"] if "reference" in self.needs else []
+        runs += [setting.student] if setting.chain.student else []
         rows = write_report(
             runs or [setting.teacher],
             self.places[0],

@@ -33,6 +33,8 @@ class Row(NamedTuple):
     inputs: str
     state: str
     expected: str
+    left: float | None
+    """Seconds that are still to go; None where they are not known."""
 
 
 class _Now(NamedTuple):
@@ -227,7 +229,8 @@ def plan(chain: Chain, out: Path, *, given: Given | None = None, say: Callable[[
             waiting.add(stage.name)
         places = "; ".join(_shown(line.setting, name) for name in stage.needs) or "images"
         told = expected.source if expected.seconds is None else f"{duration(expected.seconds)}, {expected.source}"
-        rows.append(Row(stage.title, places, state, told))
+        left = 0.0 if state == "done" else expected.seconds
+        rows.append(Row(stage.title, places, state, told, left))
     line.setting.contents.save()
     return rows
 
@@ -247,13 +250,19 @@ def _open(chain: Chain, out: Path, given: Given | None, **tell: Any) -> Line:
                 f"{name} {place} is given, but the chain {chain.name!r} begins at the teacher: pass true masks as "
                 "--data.masks, or choose a chain with a classifier"
             )
+    others = [name for name in ("classifier", "masks", "teacher") if getattr(given, name)]
+    if given.student and (others or not chain.student):
+        what = f"beside a {', a '.join(others)}" if others else f"to the chain {chain.name!r}, which has none"
+        raise ValueError(
+            f"a student {given.student} is given {what}, and it takes the place of all before: give it alone"
+        )
     if given.masks and given.classifier:
         raise ValueError(
             f"a classifier {given.classifier} and masks {given.masks} are given, and masks take the place of a "
             "classifier: give one of them"
         )
     setting = Setting(chain=chain, out=out, given=given, contents=Contents(out / ".contents.json"), **tell)
-    for name in ("classifier", "masks", "teacher"):
+    for name in ("classifier", "masks", "teacher", "student"):
         if place := getattr(given, name):
             setting.say(f"{name}: given, {place}")
     return Line(setting)

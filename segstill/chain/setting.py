@@ -38,6 +38,16 @@ class Setting:
         return _absolute(self.given.teacher) or self.out / "teacher"
 
     @property
+    def student(self) -> Path:
+        """The student's run, made here or given."""
+        return _absolute(self.given.student) or self.out / "student"
+
+    @property
+    def begins_with_tags(self) -> bool:
+        """Whether masks are made here from tags."""
+        return bool(self.chain.classifier) and not self.given.masks and not self.given.student
+
+    @property
     def masks(self) -> Path | None:
         """The masks of training images; None where the data set's own are used."""
         if self.given.masks:

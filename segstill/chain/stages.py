@@ -175,14 +175,14 @@ def line_up(setting: Setting, state: Record) -> list[Stage]:
 
     chain, given = setting.chain, setting.given
     stages: list[Stage] = []
-    if chain.classifier and chain.seeds and not given.masks:
+    if chain.classifier and chain.seeds and setting.begins_with_tags:
         if not given.classifier:
             recipe = setting.for_classifier(chain.classifier)
             stages.append(Training(setting, "classifier", "classifier", (), recipe))
         stages.append(Masks(setting, chain.seeds))
-    if not given.teacher:
+    if not given.teacher and not given.student:
         stages.append(Training(setting, "teacher", "teacher", ("masks",), setting.for_teacher(chain.teacher)))
-    if chain.student:
+    if chain.student and not given.student:
         recipe = setting.for_student(chain.student)
         stages.append(Training(setting, "student", "student", ("masks", "teacher"), recipe))
     if chain.reference:

@@ -1,7 +1,7 @@
 """Gather what the page about a chain shows."""
 
 import dataclasses
-import shlex
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -14,7 +14,9 @@ from ..report.view import PageView
 from ..run import environment
 from ..seed_masks import load_classifier
 from ..seeding import class_maps, masks
+from .commands import commands
 from .setting import Setting
+from .shipping import measure_shipped
 from .stages import Record
 from .summary import reached
 
@@ -38,12 +40,19 @@ def draw_story(out: Path, page: PageView, *, setting: Setting, state: Record, sp
     ]
     seeds = ()
     sheet = setting.out / "masks" / "overlays.jpg"
-    if setting.chain.classifier and setting.chain.seeds and not setting.given.masks:
+    if setting.chain.seeds and setting.begins_with_tags:
         seeds = _seeds(setting, setting.chain.seeds, state["masks"]["result"]["true_masks"], examples)
+    if setting.chain.export and setting.chain.export.format == "onnx":
+        versions = ", ".join(f"{name} {version(name)}" for name in ("onnx", "onnxscript", "onnxruntime"))
+        page = dataclasses.replace(page, environment={**page.environment, "exported with": versions})
+    shipped, meaning = measure_shipped(setting, split)
+    again = (environment()["command"], *commands(setting, split, examples))
     story = StoryView(
-        page=with_commands(page, _commands(setting)),
+        page=with_commands(page, again),
         stages=rows,
-        facts=_facts(setting),
+        facts=_facts(setting, state),
+        shipped=shipped,
+        shipped_meaning=meaning,
         seeds=seeds,
         sheet=sheet.read_bytes() if sheet.is_file() else None,
         recipe=to_json(setting.chain),
@@ -91,15 +100,15 @@ def _seeds(setting: Setting, spec: SeedSpec, true: list[str], examples: int) -> 
     return tuple(views)
 
 
-def _facts(setting: Setting) -> dict[str, str]:
+def _facts(setting: Setting, state: Record) -> dict[str, str]:
     chain, data = setting.chain, setting.data
-    begins = chain.classifier is not None and not setting.given.masks
-    train = setting.tagged("train") if begins else None
+    train = setting.tagged("train") if setting.begins_with_tags else None
     facts = {"chain": chain.name, "data": data.name + (f", {Path(data.root).name}" if data.root else "")}
     if train is not None:
         facts["labels"] = f"tags of {len(train)} training images, no mask of them"
         if chain.data.masks:
-            facts["labels"] = f"tags of {len(train)} training images, and some true masks"
+            true = len(state["masks"]["result"]["true_masks"])
+            facts["labels"] = f"tags of {len(train)} training images, and true masks of {true} of them"
         facts["classifier"] = _network(chain.classifier)
         assert chain.seeds is not None
         facts["seed masks"] = f"scales {chain.seeds.scales}, refined by {', '.join(chain.seeds.refine) or 'nothing'}"
@@ -109,12 +118,14 @@ def _facts(setting: Setting) -> dict[str, str]:
     if chain.student:
         terms = " + ".join(f"{term.weight:g} {name}" for name, term in chain.student.terms.items())
         facts["student"] = f"{_network(chain.student)}; {terms}"
+        if chain.data.unlabelled:
+            facts["unlabelled"] = f"images of {Path(chain.data.unlabelled).name}, which the teacher answers for"
     truth = {split: setting.truth(split) for split in ("val", "test")}
     facts["scored on"] = ", ".join(
         f"{len(each)} {split} images with true masks" for split, each in truth.items() if each
     )
     facts["scored on"] = facts["scored on"] or "no true masks: scores tell the agreement with seed masks only"
-    for name in ("classifier", "masks", "teacher"):
+    for name in ("classifier", "masks", "teacher", "student"):
         if place := getattr(setting.given, name):
             facts[name] = f"given: {Path(place).name}"
     return facts
@@ -125,27 +136,3 @@ def _network(recipe: Recipe | None) -> str:
         return "none"
     args = ", ".join(f"{name} {value}" for name, value in recipe.student.args.items())
     return f"{recipe.student.name} ({args}), {recipe.epochs} epochs" if args else f"{recipe.student.name}"
-
-
-def _commands(setting: Setting) -> tuple[str, ...]:
-    out = setting.out
-    shown = Path(out.name)
-    commands = [environment()["command"], f"# the same verbs one by one, in {out.name}:"]
-    for name in ("classifier", "teacher", "student", "reference"):
-        if (out / name / "recipe.json").is_file():
-            commands.append(
-                shlex.join(["segstill", "train", str(shown / name / "recipe.json"), "--run", f"again/{name}"])
-            )
-            if name == "classifier" and (spec := setting.chain.seeds):
-                commands.append(_seed_command(spec))
-    return tuple(commands)
-
-
-def _seed_command(spec: SeedSpec) -> str:
-    words = ["segstill", "seeds", "again/classifier", "--out", "again/masks"]
-    for each in dataclasses.fields(SeedSpec):
-        value = getattr(spec, each.name)
-        if value != each.default:
-            flag = f"--{each.name.replace('_', '-')}"
-            words += [flag, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-    return shlex.join(words)

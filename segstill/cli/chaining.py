@@ -1,6 +1,7 @@
 """The verb that runs a whole chain."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,10 +10,10 @@ import tyro
 from rich.table import Table
 
 from ..build import build_chain
-from ..chain import plan, reached, run_chain
+from ..chain import Row, duration, plan, reached, run_chain
 from ..chain_recipe import Chain, Given
 from ..flags import take_arguments
-from ..progress import Watcher, counting
+from ..progress import Watcher
 from ..recipes import CHAINS
 from ..tables import stages
 from .console import err, out, parse
@@ -37,6 +38,8 @@ class ChainOptions:
     """A folder of one's own masks <name>.png in place of classifier and seed masks."""
     teacher: str | None = None
     """A run, checkpoint or file of weights of one's own in place of the teacher."""
+    student_run: Annotated[str | None, tyro.conf.arg(name="student.run")] = None
+    """A run of one's own in place of the student and of all before it."""
 
 
 def run_chain_verb(args: list[str]) -> None:
@@ -51,17 +54,31 @@ def run_chain_verb(args: list[str]) -> None:
     options = parse(ChainOptions, rest, "chain " + args[0], default=ChainOptions(chain))
     chain = without(options.chain, options.skip)
     folder = options.out or Path("chains") / chain.name
-    given = Given(classifier=options.classifier_run, masks=options.masks, teacher=options.teacher)
+    given = Given(
+        classifier=options.classifier_run, masks=options.masks, teacher=options.teacher, student=options.student_run
+    )
     if options.plan:
         table = Table("stage", "what goes in", "state", "time", title=f"{chain.name} in {folder}")
-        for row in plan(chain, folder, given=given, say=err.print):
-            table.add_row(*row)
+        rows = plan(chain, folder, given=given, say=err.print)
+        for row in rows:
+            table.add_row(row.title, row.inputs, row.state, row.expected)
         out.print(table)
+        out.print(still_to_go(rows), highlight=False)
         return
-    with Watcher(out) as watcher, counting(err, "images done") as count:
-        state = run_chain(chain, folder, given=given, watch=watcher, say=watcher.say, count=count)
+    with Watcher(out) as watcher:
+        state = run_chain(chain, folder, given=given, watch=watcher, say=watcher.say, count=watcher.count)
     out.print(stages(reached(state)))
     out.print(f"{folder}: everything is done", highlight=False)
+
+
+def still_to_go(rows: Sequence[Row]) -> str:
+    """Say how long the rest of a plan takes, as far as that is known."""
+    if all(row.state == "done" for row in rows):
+        return "everything is done"
+    known = [row.left for row in rows if row.left is not None and row.state != "done"]
+    unknown = sum(row.left is None for row in rows)
+    told = f"about {duration(sum(known))} to go" if known else "how long it takes is not known yet"
+    return told + (f", and {unknown} stages whose time is not known yet" if known and unknown else "")
 
 
 def without(chain: Chain, skipped: tuple[Last, ...]) -> Chain:

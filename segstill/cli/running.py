@@ -21,7 +21,7 @@ from ..environment import environment
 from ..evaluate import evaluate, headline
 from ..flags import take_arguments
 from ..models import CLASSIFIERS, AffinityNet
-from ..progress import Watcher, counting
+from ..progress import Watcher
 from ..recipe import Recipe
 from ..recipes import PUBLISHED
 from ..report import write_comparison, write_report, write_seed_report
@@ -213,10 +213,10 @@ def run_demo(args: list[str]) -> None:
         raise ValueError("--chain and --weak are two demos: pass one of them")
     kind = "-chain" if options.chain else "-weak" if options.weak else ""
     folder = options.out or Path("segstill-demo" + kind)
-    with Watcher(out) as watcher, counting(err, "images done") as count:
+    with Watcher(out) as watcher:
         given = {"seed": options.seed, "watch": watcher, "say": watcher.say}
         if options.chain:
-            told = [stages(run_chain_demo(folder, count=count, **given))]
+            told = [stages(run_chain_demo(folder, count=watcher.count, **given))]
         elif options.weak:
             page = run_weak_demo(folder, seeds=options.seeds, **given)
             told = [seeds(page), order(page)]

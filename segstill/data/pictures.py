@@ -14,6 +14,9 @@ from torch import Tensor
 
 from ..batch import IGNORE
 
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+"""What the decoders raise of a file that they cannot read."""
+
 
 class FileError(ValueError):
     """A file cannot be used; built as `FileError(file, given, remedy)`.
@@ -137,15 +140,7 @@ def _decode(path: Path) -> Image.Image:
             image.load()
     except FileNotFoundError:
         raise
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except DAMAGED as error:
         given = "is empty" if path.is_file() and path.stat().st_size == 0 else f"does not decode ({error})"
         raise FileError(path, given, "replace the file; `segstill check` lists every such file") from error
     return image

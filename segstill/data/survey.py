@@ -6,14 +6,18 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..batch import IGNORE
 from .files import SPLITS, image_files, mask_files
+from .pictures import DAMAGED
 from .tags import tag_rows
 
-LOOKED_AT = 200
+LOOKED_AT = 1000
 """Images and masks that are opened; they are spread evenly over all."""
+TURNED = (5, 6, 7, 8)
+"""Values of the EXIF tag of orientation for which height and width change places."""
+ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Survey:
     """Median of the images looked at, in pixels."""
     width: int
     unreadable: tuple[Path, ...]
-    """Images among those looked at that do not open."""
+    """Images among those looked at that do not decode."""
     tags: dict[str, tuple[str, ...]]
     """Image as the table names it, without suffix -> tags; empty without a table."""
     masks: frozenset[str]
@@ -92,11 +96,15 @@ def _sizes(paths: Sequence[Path]) -> tuple[list[tuple[int, int]], list[Path]]:
     for path in paths:
         try:
             with Image.open(path) as picture:
-                sizes.append(picture.size)
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+                width, height = picture.size
+                turned = picture.getexif().get(ORIENTATION) in TURNED
+                picture.draft("RGB", (width // 8, height // 8))  # a JPEG is read whole, and not computed whole
+                picture.load()
+                sizes.append((height, width) if turned else (width, height))
+        except DAMAGED:
             unreadable.append(path)
     if not sizes:
-        raise ValueError(f"none of {len(paths)} images opens, {paths[0]} the first: correct --images")
+        raise ValueError(f"none of {len(paths)} images decodes, {paths[0]} the first: correct --images")
     return sizes, unreadable
 
 

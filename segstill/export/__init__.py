@@ -5,7 +5,7 @@ segstill export RUN --out student.onnx --int8
 
 from .about import About, describe, palette_of
 from .export import ExportSpec, Shipment, export
-from .measure import ParityError
+from .measure import ParityError, megabytes, race
 from .runtime import Exported, open_exported
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "Shipment",
     "describe",
     "export",
+    "megabytes",
     "open_exported",
     "palette_of",
+    "race",
 ]

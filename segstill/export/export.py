@@ -21,7 +21,7 @@ from ..evaluate import evaluate
 from .about import About, Output, describe
 from .graph import Shipped, one_size, trace, traced_sides
 from .int8 import quantise
-from .measure import Latency, Parity, ParityError, compare, race
+from .measure import Latency, Parity, ParityError, compare, megabytes, race
 from .pictures import Pictures, needed, open_split
 from .runtime import Exported, onnx_library, runtime_library, to_onnx
 
@@ -162,8 +162,7 @@ def export(
     mious = _scored(scored, files, about, say) if spec.int8 else {}
     runners: dict[str, Ask] = {"torch": model} | {name: ask for name, (_, _, ask) in files.items()}
     latencies = race(runners, looked_at[0], threads=spec.threads)
-    weights = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    rows = [Row("torch", None, weights / 1e6, None, latencies["torch"])]
+    rows = [Row("torch", None, megabytes(model), None, latencies["torch"])]
     for name, (path, data, _) in files.items():
         rows.append(Row(name, path, len(data) / 1e6, mious.get(name), latencies[name]))
     out.parent.mkdir(parents=True, exist_ok=True)

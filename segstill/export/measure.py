@@ -68,6 +68,11 @@ def compare(network: nn.Module, file: Callable[[Tensor], Tensor], images: Sequen
     return Parity(difference if scored else None, largest, same / pixels, sum(map(len, images)))
 
 
+def megabytes(network: nn.Module) -> float:
+    """Return the size of a network's parameters and buffers in MB (10^6 bytes)."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()) / 1e6
+
+
 class Latency(NamedTuple):
     """Time of one image in milliseconds."""
 

@@ -18,6 +18,8 @@ from .voc import VOC_MBV2, VOC_SMALL
 from .weak import WEAK
 
 REFINED = SeedSpec(refine=("par",))
+SMALL = ExportSpec(int8=True)
+"""For students that run on a CPU anyway: scoring their files there takes minutes, not hours."""
 
 
 def _taught(student: Recipe, data: DataSpec, method: str, taps: tuple[str, ...] = ()) -> Recipe:
@@ -48,6 +50,7 @@ VOC_CPU = replace(
     name="weak_to_student_voc_small",
     classifier=WEAK["voc_small_weak_v2"](),
     teacher=WEAK["voc_small_pseudo"](),
+    export=SMALL,
     student=_taught(VOC_SMALL.student, replace(VOC_SMALL.student.data, args={"train": "train_weak"}), "attnfd"),
     reference=replace(VOC_SMALL.student, name="voc_small_student", teacher_model=None),
 )
@@ -65,7 +68,7 @@ CAMVID_CPU = Chain(
     teacher=CAMVID_SMALL.teacher,
     student=_taught(CAMVID_SMALL.student, CAMVID_SMALL.student.data, "dist"),
     reference=CAMVID_SMALL.student,
-    export=ExportSpec(),
+    export=SMALL,
     page=PageSpec(),
 )
 FOLDER_MASKS = Chain(
@@ -86,7 +89,7 @@ DEMO_CHAIN = Chain(
     teacher=DEMO_TEACHER,
     student=_taught(DEMO_STUDENT, SCENES, "aicsd", DEMO.taps),
     reference=DEMO_STUDENT,
-    export=ExportSpec(),
+    export=SMALL,
     page=PageSpec(),
 )
 """Every stage small enough for two CPU cores: a Swin of 16 x 24 places, networks of the demo."""

@@ -22,6 +22,7 @@ from ..losses import LOSSES, inter_class_similarity
 from ..recipe import Recipe
 from ..run import read_log, read_recipe
 from .attention import Attention, find_attention
+from .mistakes import Mistakes, worst_views
 from .page import write_page
 from .view import ExampleView, PageView, RunView
 
@@ -91,16 +92,18 @@ def write_report(
                 f"{row.name} was trained on {row.recipe.data.name} with {len(row.saved.classes)} classes, "
                 f"{rows[-1].name} on {spec.name} with {len(dataset.classes)}: report runs of the same data together"
             )
-    views = []
+    views, mistakes = [], {row.name: Mistakes(len(dataset.classes)) for row in rows}
     for row in rows:
         say(f"scoring {row.name} on {split}")
-        views.append(_view(row, dataset, teacher))
+        views.append(_view(row, dataset, teacher, mistakes[row.name]))
     views = _with_gaps(views)
+    looked_at = rows[_of_interest(views)]
     attention = {row.name: found for row in rows if (found := _attention(row, teacher))}
     chosen = [number * len(dataset) // examples for number in range(min(examples, len(dataset)))]
     command = ["segstill", "report", *map(str, runs), "--out", out.name, "--split", split, "--examples", str(examples)]
     command += ["--data.root", root] if root else []
     say("drawing")
+    data = looked_at.recipe.data
     page = PageView(
         title=title or f"segstill on {spec.name}, {split} split",
         classes=dataset.classes,
@@ -112,6 +115,15 @@ def write_report(
             "Entry (i, j) is the divergence KL(p_i || p_j) in nats of the maps of two classes, mean over "
             f"{min(SIMILARITY_IMAGES, len(dataset))} images: the larger, the better the network tells the two apart."
         ),
+        confusion={name: found.confusion for name, found in mistakes.items()},
+        worst=worst_views(
+            looked_at.saved.model,
+            dataset,
+            mistakes[looked_at.name],
+            longest_side=data.longest_side,
+            short_side=data.short_side,
+        ),
+        worst_run=looked_at.name,
         attention_meaning=" ".join(f"{name}: {found.meaning}" for name, found in attention.items()),
         environment=environment_of(
             rows[-1].folders[0], f"{spec.name}, {len(dataset)} {split} images, scored at the label's full size"
@@ -140,7 +152,7 @@ def _rows(runs: Sequence[Path]) -> tuple[list[_Row], _Row | None]:
     return rows, _Row(teacher.name, (teacher,), read_recipe(teacher), load(teacher)) if teacher else None
 
 
-def _view(row: _Row, dataset: SegmentationDataset, teacher: _Row | None) -> RunView:
+def _view(row: _Row, dataset: SegmentationDataset, teacher: _Row | None, mistakes: Mistakes) -> RunView:
     data = row.recipe.data
     guest = teacher.saved.model if teacher and row is not teacher else None
     all_scores, seconds = [], []
@@ -153,6 +165,7 @@ def _view(row: _Row, dataset: SegmentationDataset, teacher: _Row | None) -> RunV
             short_side=data.short_side,
             teacher=guest,
             workers=data.workers,
+            each=mistakes if folder == row.folders[0] else None,
         )
         all_scores.append(scores)
         if (folder / "metrics.json").is_file():
@@ -176,6 +189,12 @@ def _view(row: _Row, dataset: SegmentationDataset, teacher: _Row | None) -> RunV
         log=read_log(row.folders[0]),
         command=command,
     )
+
+
+def _of_interest(views: Sequence[RunView]) -> int:
+    """Return the number of the run whose mistakes are shown: the best that was taught, else the best."""
+    taught = [number for number, view in enumerate(views) if view.role == "distilled"]
+    return max(taught or range(len(views)), key=lambda number: views[number].scores["miou"])
 
 
 def _mean(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -30,14 +30,21 @@ class Picture:
     height: int
 
 
-def photograph(image: NDArray[np.uint8]) -> Picture:
-    """Encode an RGB image (H, W, 3)."""
-    return _encode(_shrink(Image.fromarray(image), Image.Resampling.LANCZOS), lossless=False)
+def photograph(image: NDArray[np.uint8], width: int = WIDTH) -> Picture:
+    """Encode an RGB image (H, W, 3), at most `width` pixels wide."""
+    return _encode(_shrink(Image.fromarray(image), Image.Resampling.LANCZOS, width), lossless=False)
 
 
-def class_mask(ids: Mask, palette: Palette) -> Picture:
+def as_it_is(jpeg: bytes) -> Picture:
+    """Take a JPEG that is encoded already."""
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        size = picture.size
+    return Picture("data:image/jpeg;base64," + base64.b64encode(jpeg).decode(), *size)
+
+
+def class_mask(ids: Mask, palette: Palette, width: int = WIDTH) -> Picture:
     """Encode class ids (H, W) in the colours of `palette`; an id without a colour is striped grey."""
-    small = np.asarray(_shrink(Image.fromarray(ids), Image.Resampling.NEAREST))
+    small = np.asarray(_shrink(Image.fromarray(ids), Image.Resampling.NEAREST, width))
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(palette)] = palette
     y, x = np.indices(small.shape)
@@ -45,11 +52,11 @@ def class_mask(ids: Mask, palette: Palette) -> Picture:
     return _encode(Image.fromarray(np.where((small < len(palette))[..., None], colours[small], stripes)), lossless=True)
 
 
-def error_map(image: NDArray[np.uint8], prediction: Mask, truth: Mask) -> Picture:
+def error_map(image: NDArray[np.uint8], prediction: Mask, truth: Mask, width: int = WIDTH) -> Picture:
     """Encode where `prediction` is wrong on labelled pixels, in one strong colour over the dimmed image."""
     picture = _grey(image, 0.35, 32)
     picture[errors(prediction, truth)] = ERROR
-    return _encode(_shrink(Image.fromarray(picture), Image.Resampling.BOX), lossless=False)
+    return _encode(_shrink(Image.fromarray(picture), Image.Resampling.BOX, width), lossless=False)
 
 
 def errors(prediction: Mask, truth: Mask) -> NDArray[np.bool_]:
@@ -65,7 +72,7 @@ def attention_map(image: NDArray[np.uint8], attention: NDArray[np.floating]) -> 
     wide = np.asarray(Image.fromarray(scaled.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
     heat = colormaps["inferno"](np.clip(wide, 0, 1))[..., :3] * 255
     mixed = 0.65 * heat + 0.35 * _grey(image, 1.0, 0)
-    return _encode(_shrink(Image.fromarray(mixed.astype(np.uint8)), Image.Resampling.LANCZOS), lossless=False)
+    return _encode(_shrink(Image.fromarray(mixed.astype(np.uint8)), Image.Resampling.LANCZOS, WIDTH), lossless=False)
 
 
 def _grey(image: NDArray[np.uint8], contrast: float, darkest: float) -> NDArray[np.uint8]:
@@ -73,10 +80,10 @@ def _grey(image: NDArray[np.uint8], contrast: float, darkest: float) -> NDArray[
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _shrink(picture: Image.Image, how: Image.Resampling) -> Image.Image:
-    if picture.width <= WIDTH:
+def _shrink(picture: Image.Image, how: Image.Resampling, width: int) -> Image.Image:
+    if picture.width <= width:
         return picture
-    return picture.resize((WIDTH, max(1, round(picture.height * WIDTH / picture.width))), how)
+    return picture.resize((width, max(1, round(picture.height * width / picture.width))), how)
 
 
 def _encode(picture: Image.Image, *, lossless: bool) -> Picture:

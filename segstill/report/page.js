@@ -15,7 +15,9 @@ function show(button) {
 }
 
 function neighbour(across, down) {
-  const cells = [...current.closest(".strip").children];
+  const strip = current.closest(".strip");
+  if (!strip) return null;
+  const cells = [...strip.children];
   const rows = (cell) => [...cell.querySelectorAll(".zoom")];
   const cell = current.closest("figure");
   const row = rows(cell).indexOf(current);

@@ -1,22 +1,26 @@
 """Write one HTML page about some runs: everything inside it, nothing loaded from anywhere."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 
 from ..checkpoint import write
 from . import sections
+from .confusion import confusion
+from .fitting import LARGEST, fewer_worst, fit, left_out
 from .table import scores
 from .view import PageView, RunView
+from .worst import worst
 
-LARGEST = 10_000_000
-"""Bytes of a page that a browser and a mail still take well."""
 HERE = Path(__file__).parent
 SECTIONS = {
     "scores": ("Scores", scores),
     "training": ("Training", sections.training),
     "classes": ("IoU of every class, %", sections.classes),
+    "confusion": ("Confusion of classes", confusion),
     "examples": ("Examples", sections.examples),
+    "worst": ("Worst images", worst),
     "similarity": ("Similarity between classes", sections.similarity),
     "attention": ("Attention", sections.attention),
     "repeat": ("Repeat it", sections.repeat),
@@ -26,6 +30,8 @@ SECTIONS = {
 def write_page(path: Path, page: PageView) -> None:
     """Write the page; a file that is already there is replaced only once the new one is complete.
 
+    Of the worst images as many are shown as keep it below 10 MB.
+
     Args:
         path: where to; its folder is created.
         page: what to show.
@@ -33,7 +39,7 @@ def write_page(path: Path, page: PageView) -> None:
     Raises:
         ValueError: the page would be larger than 10 MB.
     """
-    text = render(page).encode()
+    text = fit(page, (partial(fewer_worst, keep=keep) for keep in (10, 5, 0)), render)
     if len(text) > LARGEST:
         raise ValueError(
             f"the page has {len(text) / 1e6:.1f} MB with {len(page.examples)} examples and {len(page.runs)} runs, "
@@ -46,16 +52,18 @@ def write_page(path: Path, page: PageView) -> None:
 def render(page: PageView) -> str:
     """Return the page as HTML."""
     parts = {key: (heading, draw(page)) for key, (heading, draw) in SECTIONS.items()}
-    return document(page.title, page.summary or summarise(page.runs), {k: part for k, part in parts.items() if part[1]})
+    shown = {key: part for key, part in parts.items() if part[1]}
+    return document(page.title, page.summary or summarise(page.runs), shown, note=left_out(page))
 
 
-def document(title: str, lead: str, parts: Mapping[str, tuple[str, str]]) -> str:
+def document(title: str, lead: str, parts: Mapping[str, tuple[str, str]], *, note: str = "") -> str:
     """Return a whole HTML document.
 
     Args:
         title: plain text.
         lead: the first paragraph, plain text.
         parts: anchor -> heading and HTML of a section.
+        note: HTML below the first paragraph.
     """
     links = "".join(f'<li><a href="#{key}">{_short(heading)}</a></li>' for key, (heading, _) in parts.items())
     body = "".join(
@@ -66,7 +74,7 @@ def document(title: str, lead: str, parts: Mapping[str, tuple[str, str]]) -> str
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{(HERE / 'page.css').read_text('utf-8')}</style></head><body>"
-        f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>'
+        f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>{note}'
         f'<nav aria-label="Contents"><ul>{links}</ul></nav></header><main>{body}</main>'
         "<footer>Written by segstill. The page is complete in itself and loads nothing.</footer>"
         '<dialog aria-label="Enlarged picture"><img alt=""><form method="dialog"><output></output>'
@@ -118,4 +126,10 @@ def _told(run: RunView) -> str:
 
 
 def _short(heading: str) -> str:
-    return {"IoU of every class, %": "Classes", "Similarity between classes": "Similarity"}.get(heading, heading)
+    short = {
+        "IoU of every class, %": "Classes",
+        "Confusion of classes": "Confusion",
+        "Similarity between classes": "Similarity",
+        "What every stage reached": "Stages",
+    }
+    return short.get(heading, heading)

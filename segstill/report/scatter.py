@@ -1,4 +1,4 @@
-"""Gain against cost as SVG: many marks with bars, each told apart by its colour, its shape and its name."""
+"""Gain or accuracy against cost as SVG: marks that are told apart by their colour, their shape and their name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path as Outline
 from matplotlib.text import Annotation
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Affine2D, Bbox, BboxBase
 
 from .figures import MUTED, PAGE, STYLE, new_figure, sentinel, series_colour, to_svg
@@ -45,6 +46,8 @@ class Point:
     """Which colour and shape."""
     label: str
     """Written beside the mark, where there is room."""
+    size: float = MARK
+    """Diameter of the mark in units of the drawing."""
 
 
 def mark(series: int) -> str:
@@ -90,11 +93,42 @@ def scatter(points: Sequence[Point], *, name: str, x_label: str, y_label: str) -
         return to_svg(figure, name)
 
 
+def sized_scatter(points: Sequence[Point], *, name: str, x_label: str, y_label: str) -> str:
+    """Draw marks of the sizes that they have, with room around them; times on a logarithmic axis.
+
+    Args:
+        points: at least one, without bars; x is above 0.
+        name: unique among the figures of a page.
+        x_label: with the unit.
+        y_label: with the unit.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = new_figure((760, 420))
+        for point in sorted(points, key=lambda point: -point.size):  # the small ones stay in sight
+            shape = SHAPES[point.series % len(SHAPES)]
+            colour: dict[str, Any] = {"markerfacecolor": sentinel(point.series), "markeredgecolor": PAGE}
+            axes.plot([point.x], [point.y], marker=shape, markersize=point.size, markeredgewidth=1, **colour)
+        axes.set_xscale("log")
+        low, high = min(point.x for point in points), max(point.x for point in points)
+        axes.set_xlim(low / 1.6, high * 1.9)  # names stand to the right of marks
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        least, most = min(point.y for point in points), max(point.y for point in points)
+        edge = max(0.25 * (most - least), 2.0)
+        axes.set_ylim(least - edge, most + edge)
+        axes.set_xlabel(x_label)
+        axes.set_title(y_label, loc="left", fontsize=11, color=MUTED)
+        _write_names(figure, axes, points)
+        return to_svg(figure, name)
+
+
 def _write_names(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """Write every name that finds a place beside its mark, where it covers no mark and no other name."""
     figure.draw_without_rendering()  # from now on the axes stay where they are
     centres = axes.transData.transform([(point.x, point.y) for point in points])
-    taken = [Bbox.from_extents(*(centre - MARK / 2), *(centre + MARK / 2)) for centre in centres]
+    halves = [point.size / 2 for point in points]
+    taken = [Bbox.from_extents(*(c - half), *(c + half)) for c, half in zip(centres, halves, strict=True)]
     ends = [axes.transData.transform([(point.x, point.low), (point.x, point.high)]) for point in points]
     bars = [Bbox(end) for end in ends]
     for point in points:
@@ -110,17 +144,25 @@ def _write_names(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
         text.set_in_layout(False)
         # Across a bar is better than not at all: the page draws letters with a rim.
         for obstacles in ([*taken, *bars], taken):
-            if box := _place(text, obstacles, axes.bbox):
+            if box := _place(text, obstacles, axes.bbox, (point.size - MARK) / 2):
                 taken.append(box)
                 break
         else:
             text.remove()
 
 
-def _place(text: Annotation, obstacles: Sequence[Bbox], inside: BboxBase) -> Bbox | None:
-    """Move a name to the best place that is free and return what it covers there; None where none is free."""
+def _place(text: Annotation, obstacles: Sequence[Bbox], inside: BboxBase, further: float) -> Bbox | None:
+    """Move a name to the best place that is free and return what it covers there; None where none is free.
+
+    Args:
+        text: the name.
+        obstacles: what it must not cover.
+        inside: where it must stay.
+        further: units by which its mark reaches further than a small one.
+    """
     for across, up, horizontal, vertical in BESIDE:
-        text.set(position=(across, up), horizontalalignment=horizontal, verticalalignment=vertical)
+        away = (across + further * (across > 0) - further * (across < 0), up + further * (up > 0) - further * (up < 0))
+        text.set(position=away, horizontalalignment=horizontal, verticalalignment=vertical)
         box = text.get_window_extent()
         within = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
         if within and not box.count_overlaps(obstacles):

@@ -190,8 +190,8 @@ def cell(pictures: Sequence[tuple[Picture, str]], name: str, note: str = "") -> 
         f'height="{picture.height}" loading="lazy" decoding="async"></button>'
         for picture, alt in pictures
     )
-    note = f"<br>{escape(note)}" if note else ""
-    return f"<figure>{shown}<figcaption><b>{escape(name)}</b>{note}</figcaption></figure>"
+    told = [f"<b>{escape(name)}</b>" if name else "", escape(note)]
+    return f"<figure>{shown}<figcaption>{'<br>'.join(filter(None, told))}</figcaption></figure>"
 
 
 def small(figures: Sequence[str]) -> str:

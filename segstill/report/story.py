@@ -1,9 +1,9 @@
 """The page about a chain: what went in, what every stage made of it, and how to do it again."""
 
-import base64
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -12,14 +12,23 @@ from numpy.typing import NDArray
 
 from ..checkpoint import write
 from . import sections
-from .images import attention_map, class_mask, photograph
-from .page import LARGEST, document
+from .confusion import confusion
+from .fitting import fewer_worst, fit, left_out
+from .images import as_it_is, attention_map, class_mask, photograph
+from .page import document, summarise
 from .sections import cell, legend, remark, strip
+from .shipped import shipped
 from .table import number, percent, scores
-from .view import Mask, PageView
+from .view import Mask, PageView, ShippedView
+from .worst import worst
 
 MOST_MAPS = 3
 """Class maps shown of one image."""
+ORDER = (
+    "The least bad of the worst images go first, then the sheet of many masks, then training images and predictions, "
+    "the last of them first, then the rest of the worst images."
+)
+"""In which order pictures are left out."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +74,24 @@ class StoryView:
     seeds: Sequence[SeedView] = ()
     sheet: bytes | None = None
     """A JPEG of many masks over their images."""
+    shipped: Sequence[ShippedView] = ()
+    """The networks, and the exported files."""
+    shipped_meaning: str = ""
+    """What their size, accuracy and latency were measured on."""
     recipe: str = ""
     """The chain as JSON."""
 
 
 def write_story(path: Path, story: StoryView) -> None:
-    """Write the page; pictures are left out, the last first, until it is below 10 MB."""
-    text = render_story(story).encode()
-    while len(text) > LARGEST and (story.page.examples or story.seeds):
-        fewer = dataclasses.replace(story.page, examples=story.page.examples[:-1])
-        story = dataclasses.replace(story, page=fewer, seeds=story.seeds[:-1])
-        text = render_story(story).encode()
+    """Write the page; pictures are left out (see `ORDER`) until it is below 10 MB."""
+    most = max(len(story.page.examples), len(story.seeds))
+    plans = [
+        (10, True, most),
+        (10, False, most),
+        *((10, False, most * share // 4) for share in (3, 2, 1)),
+        (0, False, 0),
+    ]
+    text = fit(story, (partial(_fewer, worst=w, sheet=s, images=i) for w, s, i in plans), render_story)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, text)
 
@@ -91,10 +107,36 @@ def render_story(story: StoryView) -> str:
         "scores": ("Networks", scores(page)),
         "training": ("Training", sections.training(page)),
         "classes": ("IoU of every class, %", sections.classes(page)),
+        "confusion": ("Confusion of classes", confusion(page)),
         "examples": ("Predictions", sections.examples(page)),
+        "worst": ("Worst images", worst(page)),
+        "shipped": ("Size, accuracy, latency", shipped(story.shipped, story.shipped_meaning)),
         "repeat": ("Repeat it", sections.repeat(page) + _recipe(story.recipe)),
     }
-    return document(page.title, page.summary or summary(story), {key: part for key, part in parts.items() if part[1]})
+    shown = {key: part for key, part in parts.items() if part[1]}
+    return document(page.title, page.summary or summary(story), shown, note=left_out(page, ORDER))
+
+
+def _fewer(story: StoryView, *, worst: int, sheet: bool, images: int) -> StoryView:
+    """Return the story with fewer pictures, which says so.
+
+    Args:
+        story: all of it.
+        worst: worst images that stay, at most.
+        sheet: whether the sheet of many masks stays.
+        images: predictions, and training images, that stay, at most.
+    """
+    page = fewer_worst(story.page, worst)
+    said = list(page.left_out)
+    if story.sheet and not sheet:
+        said.append("the sheet of many masks")
+    for what, there in (("training images", len(story.seeds)), ("predictions", len(page.examples))):
+        if there > images:
+            said.append(f"{there - images} of the {there} {what}")
+    page = dataclasses.replace(page, examples=page.examples[:images], left_out=tuple(said))
+    return dataclasses.replace(
+        story, page=page, sheet=story.sheet if sheet else None, seeds=tuple(story.seeds)[:images]
+    )
 
 
 def summary(story: StoryView) -> str:
@@ -106,7 +148,7 @@ def summary(story: StoryView) -> str:
         for stage, words in named.items()
         if (row := by_stage.get(stage)) and row.value is not None
     ]
-    text = f"In mIoU: {', '.join(said)}." if said else "Nothing is scored here."
+    text = f"In mIoU: {', '.join(said)}." if said else summarise(story.page.runs)
     student, reference = by_stage.get("student"), by_stage.get("student on true masks")
     if student and reference and student.share is not None and reference.value is not None:
         text += (
@@ -178,13 +220,9 @@ def _overlap(seed: SeedView) -> str:
 def _sheet(sheet: bytes | None) -> str:
     if sheet is None:
         return ""
-    uri = f"data:image/jpeg;base64,{base64.b64encode(sheet).decode()}"
     alt = "Many training images, each under the mask that is learned from, with its name below"
-    return (
-        f'<figure><button type="button" class="zoom"><img src="{uri}" alt="{alt}" loading="lazy" decoding="async">'
-        "</button><figcaption>Masks in the colours of their classes over the dimmed images; white is left open."
-        "</figcaption></figure>"
-    )
+    words = "Masks in the colours of their classes over the dimmed images; white is left open."
+    return cell([(as_it_is(sheet), alt)], "", words)
 
 
 def _recipe(recipe: str) -> str:

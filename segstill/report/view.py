@@ -54,6 +54,33 @@ class ExampleView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorstView:
+    """One of the images that a run does worst on; all of one size."""
+
+    name: str
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    truth: Mask
+    prediction: Mask
+    miou: float
+    """Mean over the classes that its truth or its prediction holds; a share in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedView:
+    """One network, or one file of it, as it is run to predict."""
+
+    name: str
+    megabytes: float
+    miou: float | None
+    """A share in [0, 1]; None where it is not measured."""
+    milliseconds: float
+    """Median time of one image."""
+    slow: float
+    """The 95th percentile of that time, in milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PageView:
     """Everything on a page.  A part that is empty is left out of it."""
 
@@ -72,6 +99,14 @@ class PageView:
     """A sentence on what an entry of these matrices is."""
     attention_meaning: str = ""
     """What the attention of the examples is."""
+    confusion: Mapping[str, NDArray[np.integer]] = field(default_factory=dict)
+    """Run name -> (K, K) pixels; rows are the true classes, columns the predicted ones."""
+    worst: tuple[WorstView, ...] = ()
+    """The worst first."""
+    worst_run: str = ""
+    """The run that does worst on them."""
+    left_out: tuple[str, ...] = ()
+    """Pictures that were left out so that the page stays small, in words."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What the numbers depend on: versions, device, data, date."""
     commands: tuple[str, ...] = ()
@@ -92,12 +127,15 @@ class PageView:
             raise ValueError(f"{len(self.palette)} colours for {len(self.classes)} classes, expected one each")
         for example in self.examples:
             self._check(example, names)
-        for name, matrix in self.similarity.items():
-            _known(name, names, "similarity")
-            if matrix.shape != (len(self.classes),) * 2:
-                raise ValueError(
-                    f"similarity of {name!r} has shape {matrix.shape}, expected K x K of {len(self.classes)}"
-                )
+        if self.worst:
+            _known(self.worst_run, names, "worst images")
+        for what, matrices in (("similarity", self.similarity), ("confusion", self.confusion)):
+            for name, matrix in matrices.items():
+                _known(name, names, what)
+                if matrix.shape != (len(self.classes),) * 2:
+                    raise ValueError(
+                        f"{what} of {name!r} has shape {matrix.shape}, expected K x K of {len(self.classes)}"
+                    )
 
     def _check(self, example: ExampleView, names: list[str]) -> None:
         where = f"example {example.name!r}"

@@ -1,0 +1,100 @@
+"""The stages of a chain as commands that repeat them one by one."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+from ..recipe import SeedSpec
+from .setting import Setting
+
+AGAIN = "again"
+"""Folder that these commands write into."""
+
+
+def commands(setting: Setting, split: str, examples: int) -> tuple[str, ...]:
+    """Return every stage as its verb with flags; they run in the folder that holds the chain's.
+
+    Args:
+        setting: the chain.
+        split: which images the page scores.
+        examples: images on the page.
+    """
+    chain, given = setting.chain, setting.given
+    if given.student:
+        told = [_export(setting, given.student)] if chain.export else []
+        runs = [given.student]
+        if (setting.out / "reference").is_dir():
+            told.insert(0, _train(setting, "reference"))
+            runs.insert(0, f"{AGAIN}/reference")
+        return (*_heading(setting), *told, *_report(setting, runs, split, examples))
+    masks, val_masks, told = _masks(setting)
+    teacher = given.teacher or f"{AGAIN}/teacher"
+    if chain.classifier and not given.masks and not given.classifier:
+        told.insert(0, _train(setting, "classifier"))
+    learned = [*(["--data.masks", masks] if masks else []), *(["--data.val-masks", val_masks] if val_masks else [])]
+    if not given.teacher:
+        told.append(_train(setting, "teacher", *learned))
+    runs = [teacher]
+    if chain.student:
+        told.append(_train(setting, "student", *learned, "--teacher", teacher))
+        runs = [f"{AGAIN}/student"]
+        if (setting.out / "reference").is_dir():
+            told.append(_train(setting, "reference"))
+            runs.insert(0, f"{AGAIN}/reference")
+    if chain.export:
+        told.append(_export(setting, f"{AGAIN}/student"))
+    return (*_heading(setting), *told, *_report(setting, runs, split, examples))
+
+
+def _heading(setting: Setting) -> tuple[str]:
+    return (f"# the same stages one by one, in the folder that holds {setting.out.name}:",)
+
+
+def _report(setting: Setting, runs: list[str], split: str, examples: int) -> tuple[str, ...]:
+    if not setting.chain.page:
+        return ()
+    words = ["segstill", "report", *runs, "--out", f"{AGAIN}/report.html", "--split", split]
+    return (shlex.join([*words, "--examples", str(examples)]),)
+
+
+def _masks(setting: Setting) -> tuple[str | None, str | None, list[str]]:
+    """Return the masks to train on, those to validate on where they are not the data's own, and what makes them."""
+    chain, given = setting.chain, setting.given
+    if given.masks or not chain.classifier:
+        masks = None if setting.masks is None else str(setting.masks)
+        return masks, masks if given.masks and setting.truth("val") is None else None, []
+    assert chain.seeds is not None
+    classifier = given.classifier or f"{AGAIN}/classifier"
+    told = [_seeds(chain.seeds, classifier, f"{AGAIN}/masks")]
+    if chain.data.masks:
+        told += [
+            "# true masks take the place of seeds:",
+            shlex.join(["cp", "-r", f"{chain.data.masks}/.", f"{AGAIN}/masks"]),
+        ]
+    if not setting.makes_val_masks:
+        return f"{AGAIN}/masks", None, told
+    told.append(_seeds(chain.seeds, classifier, f"{AGAIN}/masks-val") + " --split val")
+    return f"{AGAIN}/masks", f"{AGAIN}/masks-val", told
+
+
+def _train(setting: Setting, name: str, *flags: str) -> str:
+    recipe = Path(setting.out.name) / name / "recipe.json"
+    return shlex.join(["segstill", "train", recipe.as_posix(), "--run", f"{AGAIN}/{name}", *flags])
+
+
+def _seeds(spec: SeedSpec, classifier: str, out: str) -> str:
+    words = ["segstill", "seeds", classifier, "--out", out]
+    for each in dataclasses.fields(SeedSpec):
+        value = getattr(spec, each.name)
+        if value != each.default:
+            words += [f"--{each.name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else [value])]
+    return shlex.join(words)
+
+
+def _export(setting: Setting, run: str) -> str:
+    spec = setting.chain.export
+    assert spec is not None
+    suffix = ".onnx" if spec.format == "onnx" else ".pt2"
+    words = ["segstill", "export", run, "--out", f"{AGAIN}/student{suffix}"]
+    words += ["--format", spec.format] if spec.format != "onnx" else []
+    return shlex.join([*words, *(["--int8"] if spec.int8 else [])])
