@@ -51,6 +51,10 @@ class Chain:
     """Learns from tags; without it, the teacher learns from true masks."""
     seeds: SeedSpec | None = None
     """How the classifier's maps become masks; needed with a classifier."""
+    confident: SeedSpec | None = None
+    """How they become the masks that `affinity` learns from; its band leaves uncertain pixels open."""
+    affinity: Recipe | None = None
+    """Learns, on the classifier's encoder, which neighbours belong together; the walk of `seeds` goes along that."""
     teacher: Recipe
     """Learns from the masks."""
     student: Recipe | None = None
@@ -65,6 +69,14 @@ class Chain:
         if (self.classifier is None) != (self.seeds is None):
             has, lacks = ("classifier", "seeds") if self.seeds is None else ("seeds", "classifier")
             raise ValueError(f"the chain {self.name!r} has {has} and no {lacks}: give both, or begin at the teacher")
+        if (self.affinity is None) != (self.confident is None):
+            has, lacks = ("affinity", "confident") if self.confident is None else ("confident", "affinity")
+            raise ValueError(f"the chain {self.name!r} has {has} and no {lacks}: give both or neither")
+        if self.affinity and (self.seeds is None or "random-walk" not in self.seeds.refine):
+            raise ValueError(
+                f"the chain {self.name!r} has affinity, and no random walk in its seeds that would go along it: add "
+                "random-walk to seeds.refine, or leave out affinity and confident"
+            )
         for later in ("reference", "export"):
             if self.student is None and getattr(self, later) is not None:
                 raise ValueError(f"the chain {self.name!r} has {later} and no student: give a student, or leave it out")

@@ -11,8 +11,10 @@ from .build import Saved, load
 from .checkpoint import write
 from .data.dataset import SegmentationDataset
 from .data.pictures import read_mask
+from .evaluate import find_devices
 from .metrics import Scores
-from .models.swtformer import Classifier
+from .models import AffinityNet, Classifier
+from .recipe import SeedSpec
 from .report.sheet import contact_sheet
 
 
@@ -25,6 +27,21 @@ def load_classifier(path: Path) -> tuple[Saved, Classifier]:
             "(segstill train voc_weak_v2), or score this one without --seeds"
         )
     return saved, saved.model
+
+
+def load_affinity(path: Path | None, spec: SeedSpec) -> AffinityNet | None:
+    """Load a network of affinities for the random walk of `spec`; None where none is given."""
+    if path is None:
+        return None
+    saved = load(path)
+    if not isinstance(saved.model, AffinityNet):
+        raise ValueError(
+            f"{saved.file} holds a network that predicts {saved.model.predicts}, expected one of affinities: train one "
+            "(segstill train voc_small_affinity)"
+        )
+    if "random-walk" not in spec.refine:
+        raise ValueError(f"--affinity {path} is for the random walk: add --refine random-walk, or leave it out")
+    return saved.model.to(find_devices().device)
 
 
 def same_classes(saved: Saved, classes: tuple[str, ...]) -> None:

@@ -40,11 +40,10 @@ def test_a_recipe_starts_on_a_tree_of_its_data(name, tmp_path):
     assert set(steps[-1]["losses"]) == set(recipe.terms)
 
 
-@pytest.mark.parametrize("name", ["folder_affinity", "voc_small_affinity"])
+@pytest.mark.parametrize("name", ["folder_affinity", "voc_small_affinity", "msrc21_small_affinity"])
 def test_affinities_are_learned_from_seeds_on_the_encoder_that_made_them(name, tmp_path):
     torch.manual_seed(0)
-    weak = "folder_weak_v1" if name.startswith("folder") else "voc_small_weak_v1"
-    recipe = small(WEAK[weak](), tmp_path / "data")
+    recipe = small(WEAK[name.replace("affinity", "weak_v1")](), tmp_path / "data")
     train(recipe, tmp_path / "classifier", say=lambda _: None)
     dataset = open_tagged(recipe.data, "train")
     write_seeds(load(tmp_path / "classifier").model, dataset, tmp_path / "masks", SeedSpec(scales=(1.0,), band=0.1))

@@ -65,7 +65,17 @@ def _masks(setting: Setting) -> tuple[str | None, str | None, list[str]]:
         return masks, masks if given.masks and setting.truth("val") is None else None, []
     assert chain.seeds is not None
     classifier = given.classifier or f"{AGAIN}/classifier"
-    told = [_seeds(chain.seeds, classifier, f"{AGAIN}/masks")]
+    affinity = f"{AGAIN}/affinity" if chain.affinity else None
+    told = []
+    if chain.confident and chain.affinity:
+        told = [_seeds(chain.confident, classifier, f"{AGAIN}/confident")]
+        weights = given.classifier or f"{AGAIN}/classifier/last.safetensors"
+        flags = ["--data.masks", f"{AGAIN}/confident", "--student.weights", weights]
+        if setting.makes_val_masks:
+            told.append(_seeds(chain.confident, classifier, f"{AGAIN}/confident-val") + " --split val")
+            flags += ["--data.val-masks", f"{AGAIN}/confident-val"]
+        told.append(_train(setting, "affinity", *flags))
+    told.append(_seeds(chain.seeds, classifier, f"{AGAIN}/masks", affinity))
     if chain.data.masks:
         told += [
             "# true masks take the place of seeds:",
@@ -73,7 +83,7 @@ def _masks(setting: Setting) -> tuple[str | None, str | None, list[str]]:
         ]
     if not setting.makes_val_masks:
         return f"{AGAIN}/masks", None, told
-    told.append(_seeds(chain.seeds, classifier, f"{AGAIN}/masks-val") + " --split val")
+    told.append(_seeds(chain.seeds, classifier, f"{AGAIN}/masks-val", affinity) + " --split val")
     return f"{AGAIN}/masks", f"{AGAIN}/masks-val", told
 
 
@@ -82,8 +92,8 @@ def _train(setting: Setting, name: str, *flags: str) -> str:
     return shlex.join(["segstill", "train", recipe.as_posix(), "--run", f"{AGAIN}/{name}", *flags])
 
 
-def _seeds(spec: SeedSpec, classifier: str, out: str) -> str:
-    words = ["segstill", "seeds", classifier, "--out", out]
+def _seeds(spec: SeedSpec, classifier: str, out: str, affinity: str | None = None) -> str:
+    words = ["segstill", "seeds", classifier, "--out", out, *(["--affinity", affinity] if affinity else [])]
     for each in dataclasses.fields(SeedSpec):
         value = getattr(spec, each.name)
         if value != each.default:

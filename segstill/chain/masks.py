@@ -12,7 +12,7 @@ from ..data.dataset import SegmentationDataset
 from ..data.parts import Part
 from ..evaluate import find_devices
 from ..recipe import SeedSpec
-from ..seed_masks import load_classifier, same_classes, score_masks, write_sheet
+from ..seed_masks import load_affinity, load_classifier, same_classes, score_masks, write_sheet
 from ..seeding import class_maps, refined, write_seeds
 from .contents import masks_in
 from .setting import Setting
@@ -23,16 +23,33 @@ SHEET = 48
 
 
 class Masks(Stage):
-    """Writes a mask for every training image, and for those of val where they have no true ones."""
+    """Writes a mask for every training image, and for those of val where they have no true ones.
 
-    def __init__(self, setting: Setting, spec: SeedSpec):
-        super().__init__(setting, "masks", "seed masks", ("classifier",))
-        self.spec = spec
+    Args:
+        setting: what all stages share.
+        name: of its folder and in the flags.
+        title: in words.
+        needs: the stages whose files go in.
+        spec: how seeds are made.
+        affinity: a run of affinities for the random walk of `spec`.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        name: str,
+        title: str,
+        needs: tuple[str, ...],
+        spec: SeedSpec,
+        affinity: Path | None = None,
+    ):
+        super().__init__(setting, name, title, needs)
+        self.spec, self.affinity = spec, affinity
 
     @property
     def places(self) -> tuple[Path, ...]:
         """The masks to train on, and those to validate on where there are none."""
-        return (self.setting.out / "masks", self.setting.out / "masks-val")
+        return (self.setting.out / self.name, self.setting.out / f"{self.name}-val")
 
     def what(self) -> Record:
         """Return how seeds are made."""
@@ -42,9 +59,11 @@ class Masks(Stage):
         """Return the hashes of the classifier, the images, and the true masks."""
         contents, setting = self.setting.contents, self.setting
         found = {
-            "classifier": contents.of_file(checkpoint_file(self._checkpoint())),
+            "classifier": contents.of_file(checkpoint_file(setting.classifier_file)),
             "images and tags": contents.of_dataset(setting.tagged("train")),
         }
+        if self.affinity:
+            found["affinities"] = contents.of_file(checkpoint_file(self.affinity))
         if setting.makes_val_masks:
             found["validation images and tags"] = contents.of_dataset(setting.tagged("val"))
         if setting.chain.data.masks:
@@ -98,11 +117,12 @@ class Masks(Stage):
         same_classes(saved, dataset.classes)
         device = find_devices().device
         model = classifier.eval().to(device)
+        affinity = load_affinity(self.affinity, self.spec)
         began = time.perf_counter()
         for index in range(min(MEASURED, len(dataset))):
             image, tags = dataset[index][0][None].to(device), dataset.tags(index)
             if tags is not None:
-                refined(image, class_maps(model, image, tags[None].to(image.device), self.spec), self.spec)
+                refined(image, class_maps(model, image, tags[None].to(device), self.spec), self.spec, affinity)
         each = (time.perf_counter() - began) / min(MEASURED, len(dataset))
         return Expected(left * each, f"from {min(MEASURED, len(dataset))} images that were timed now")
 
@@ -112,17 +132,22 @@ class Masks(Stage):
         same_classes(saved, dataset.classes)
         data = dataclasses.replace(self.setting.data, workers=0)
         about = {"classifier": str(saved.file), "data": dataclasses.asdict(data), "split": split}
+        about["affinity"] = self.affinity and str(self.affinity)
         # Places may have changed since an interruption; what they hold has not, or this would not go on.
         if (folder / "seeds.json").is_file():
             before = json.loads((folder / "seeds.json").read_text())
             write(folder / "seeds.json", json.dumps(before | about, indent=2))
         model = classifier.to(find_devices().device)
-        written = write_seeds(model, dataset, folder, self.spec, about=about, progress=self.setting.count)
+        written = write_seeds(
+            model,
+            dataset,
+            folder,
+            self.spec,
+            affinity=load_affinity(self.affinity, self.spec),
+            about=about,
+            progress=self.setting.count,
+        )
         return written.left_out, written.seconds / written.masks if written.masks else None
-
-    def _checkpoint(self) -> Path:
-        place = self.setting.classifier
-        return place / "last.safetensors" if (place / "last.safetensors").is_file() else place
 
 
 def _true_masks(dataset: SegmentationDataset, folder: str | None) -> dict[str, Path]:

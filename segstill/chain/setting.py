@@ -33,6 +33,16 @@ class Setting:
         return _absolute(self.given.classifier) or self.out / "classifier"
 
     @property
+    def classifier_file(self) -> Path:
+        """Its last checkpoint, because its best is the best at telling tags, not places."""
+        return self.classifier if self.classifier.is_file() else self.classifier / "last.safetensors"
+
+    @property
+    def affinity(self) -> Path | None:
+        """The run of affinities; None where the chain has none."""
+        return self.out / "affinity" if self.chain.affinity else None
+
+    @property
     def teacher(self) -> Path:
         """The teacher's run or file, made here or given."""
         return _absolute(self.given.teacher) or self.out / "teacher"
@@ -75,6 +85,14 @@ class Setting:
     def for_classifier(self, recipe: Recipe) -> Recipe:
         """Fill in the places for the classifier, which sees no mask."""
         return self._placed(recipe)
+
+    def for_affinity(self, recipe: Recipe) -> Recipe:
+        """Fill in the places for the affinities, which are learned on the classifier's encoder from confident seeds."""
+        placed = self._placed(recipe)
+        val = str(self.out / "confident-val") if self.makes_val_masks else None
+        data = dataclasses.replace(placed.data, masks=str(self.out / "confident"), val_masks=val)
+        student = dataclasses.replace(placed.student, weights=str(self.classifier_file))
+        return dataclasses.replace(placed, data=data, student=student)
 
     def for_teacher(self, recipe: Recipe) -> Recipe:
         """Fill in the places for the teacher."""

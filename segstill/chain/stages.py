@@ -179,7 +179,12 @@ def line_up(setting: Setting, state: Record) -> list[Stage]:
         if not given.classifier:
             recipe = setting.for_classifier(chain.classifier)
             stages.append(Training(setting, "classifier", "classifier", (), recipe))
-        stages.append(Masks(setting, chain.seeds))
+        if chain.confident and chain.affinity:
+            stages.append(Masks(setting, "confident", "confident seeds", ("classifier",), chain.confident))
+            recipe = setting.for_affinity(chain.affinity)
+            stages.append(Training(setting, "affinity", "affinities", ("classifier", "confident"), recipe))
+        needs = ("classifier", "affinity") if chain.affinity else ("classifier",)
+        stages.append(Masks(setting, "masks", "seed masks", needs, chain.seeds, setting.affinity))
     if not given.teacher and not given.student:
         stages.append(Training(setting, "teacher", "teacher", ("masks",), setting.for_teacher(chain.teacher)))
     if chain.student and not given.student:

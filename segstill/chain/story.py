@@ -112,6 +112,8 @@ def _facts(setting: Setting, state: Record) -> dict[str, str]:
         facts["classifier"] = _network(chain.classifier)
         assert chain.seeds is not None
         facts["seed masks"] = f"scales {chain.seeds.scales}, refined by {', '.join(chain.seeds.refine) or 'nothing'}"
+        if chain.affinity:
+            facts["affinities"] = _network(chain.affinity)
     else:
         facts["labels"] = "masks of one's own" if setting.given.masks else "true masks"
     facts["teacher"] = setting.given.teacher or _network(chain.teacher)

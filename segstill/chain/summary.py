@@ -19,6 +19,9 @@ class Reached(NamedTuple):
     seconds: float
 
 
+MASKS = {"confident": "confident seeds", "masks": "seed masks"}
+
+
 def reached(state: Record) -> list[Reached]:
     """Return what each stage reached, as `run_chain` returns it.
 
@@ -31,10 +34,17 @@ def reached(state: Record) -> list[Reached]:
         result, seconds = entry.get("result", {}), entry["seconds"]
         if stage == "classifier":
             rows.append(Reached(stage, "class-wise mAP, val", result["scores"]["class_wise_map"], None, None, seconds))
-        elif stage == "masks":
+        elif stage == "affinity":
+            measure = "AUC of pairs of neighbours, val"
+            rows.append(Reached("affinities", measure, result["scores"]["pair_auc"], None, None, seconds))
+        elif stage in MASKS:
             scores = result.get("scores", {})
-            measure = f"mIoU on {scores['images']} training images" if scores else "no true masks to compare with"
-            rows.append(Reached("seed masks", measure, scores.get("miou"), None, None, seconds))
+            measure = "no true masks to compare with"
+            if scores:
+                share = scores["open_pixels"]
+                measure = f"mIoU on {scores['images']} training images"
+                measure += f", without the {share:.0%} of pixels left open" if share else ""
+            rows.append(Reached(MASKS[stage], measure, scores.get("miou"), None, None, seconds))
         elif stage in ("teacher", "student", "reference"):
             measure, value = _miou(stage, state, page)
             share = value / reference if value and reference and stage == "student" else None

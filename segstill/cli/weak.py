@@ -13,10 +13,9 @@ from ..data import open_dataset, open_tagged
 from ..evaluate import evaluate_tags, find_devices
 from ..flags import take_arguments
 from ..localise import evaluate_seeds
-from ..models import AffinityNet
 from ..progress import counting
 from ..recipe import DataSpec, read_data_spec
-from ..seed_masks import load_classifier, same_classes, score_masks, write_sheet
+from ..seed_masks import load_affinity, load_classifier, same_classes, score_masks, write_sheet
 from ..seeding import SeedSpec, write_seeds
 from .console import NOTHING, DataRoot, err, out, parse
 
@@ -83,21 +82,6 @@ def run_seeds(args: list[str]) -> int:
         highlight=False,
     )
     return 1 if written.left_out else 0
-
-
-def load_affinity(path: Path | None, spec: SeedSpec) -> AffinityNet | None:
-    """Load a network of affinities for the random walk of `spec`; None where none is given."""
-    if path is None:
-        return None
-    saved = load(path)
-    if not isinstance(saved.model, AffinityNet):
-        raise ValueError(
-            f"{saved.file} holds a network that predicts {saved.model.predicts}, expected one of affinities: train one "
-            "(segstill train voc_small_affinity)"
-        )
-    if "random-walk" not in spec.refine:
-        raise ValueError(f"--affinity {path} is for the random walk: add --refine random-walk, or leave it out")
-    return saved.model.to(find_devices().device)
 
 
 def score_classifier(

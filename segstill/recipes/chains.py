@@ -2,8 +2,8 @@
 
     segstill chain weak_to_student_folder --data.root DIR --data.classes background NAME ...
 
-`weak_to_student_*` begin with tags, `masks_to_student_*` with masks.  The methods are those that did best where we
-measured several (docs/results.md).
+`weak_to_student_*` begin with tags, `masks_to_student_*` with masks.  The method is AttnFD where schedules are long,
+and on a CPU, whose steps are few, one that did well where we measured several (docs/results.md).
 """
 
 from collections.abc import Callable
@@ -18,6 +18,8 @@ from .voc import VOC_MBV2, VOC_SMALL
 from .weak import WEAK
 
 REFINED = SeedSpec(refine=("par",))
+WALKED = SeedSpec(scales=(1.0, 0.5, 1.5), refine=("random-walk", "par"), band=0.05)
+"""Along the fused features first, and along what was learned from that then: 50.9 and 55.2 mIoU (docs/log.md)."""
 SMALL = ExportSpec(int8=True)
 """For students that run on a CPU anyway: scoring their files there takes minutes, not hours."""
 
@@ -49,9 +51,12 @@ VOC_CPU = replace(
     VOC,
     name="weak_to_student_voc_small",
     classifier=WEAK["voc_small_weak_v2"](),
+    confident=WALKED,
+    affinity=WEAK["voc_small_affinity"](),
+    seeds=WALKED,
     teacher=WEAK["voc_small_pseudo"](),
+    student=_taught(VOC_SMALL.student, replace(VOC_SMALL.student.data, args={"train": "train_weak"}), "kd"),
     export=SMALL,
-    student=_taught(VOC_SMALL.student, replace(VOC_SMALL.student.data, args={"train": "train_weak"}), "attnfd"),
     reference=replace(VOC_SMALL.student, name="voc_small_student", teacher_model=None),
 )
 MSRC21_DATA = replace(VOC_SMALL.student.data, name="msrc21")
@@ -59,8 +64,9 @@ MSRC21_CPU = replace(
     VOC_CPU,
     name="weak_to_student_msrc21_small",
     classifier=WEAK["msrc21_small_weak_v2"](),
+    affinity=WEAK["msrc21_small_affinity"](),
     teacher=WEAK["msrc21_small_pseudo"](),
-    student=_taught(VOC_SMALL.student, MSRC21_DATA, "attnfd"),
+    student=_taught(VOC_SMALL.student, MSRC21_DATA, "kd"),
     reference=replace(VOC_SMALL.student, name="msrc21_small_student", teacher_model=None, data=MSRC21_DATA),
 )
 CAMVID_CPU = Chain(

@@ -175,7 +175,13 @@ def _recipes() -> dict[str, Callable[[], Recipe]]:
         (pseudo, "a network on generated masks")
         for pseudo in (VOC_PSEUDO, FOLDER_PSEUDO, VOC_SMALL_PSEUDO, msrc_pseudo)
     ]
-    made += [(each, "which neighbouring cells belong together") for each in (FOLDER_AFFINITY, VOC_SMALL_AFFINITY)]
+    msrc_affinity = replace(
+        VOC_SMALL_AFFINITY, name="msrc21_small_affinity", data=replace(VOC_SMALL_AFFINITY.data, name="msrc21", args={})
+    )
+    made += [
+        (each, "which neighbouring cells belong together")
+        for each in (FOLDER_AFFINITY, VOC_SMALL_AFFINITY, msrc_affinity)
+    ]
     return {recipe.name: _make(recipe, what, flags) for recipe, what in made}
 
 
