@@ -112,7 +112,8 @@ def _facts(setting: Setting, state: Record) -> dict[str, str]:
             facts["labels"] = f"tags of {len(train)} training images, and true masks of {true} of them"
         facts["classifier"] = _network(chain.classifier)
         assert chain.seeds is not None
-        facts["seed masks"] = f"scales {chain.seeds.scales}, refined by {', '.join(chain.seeds.refine) or 'nothing'}"
+        scales = ", ".join(f"{scale:g}" for scale in chain.seeds.scales)
+        facts["seed masks"] = f"scales {scales}; refined by {', '.join(chain.seeds.refine) or 'nothing'}"
     elif setting.given.masks:
         facts["labels"] = f"{len(masks_in(Path(setting.given.masks)))} masks of one's own"
     elif not setting.given.student and (own := setting.truth("train")):
