@@ -50,8 +50,9 @@ class Predictor:
     def __init__(self, path: Path, *, data_root: str | None = None, threads: int = 0):
         self.about: About
         self.ask: Callable[[Tensor], Tensor]
-        if path.suffix == ".pt2":
-            raise ValueError(f"{path} is of torch.export, which runs code when it is loaded: give the run, or .onnx")
+        if path.suffix in (".pt2", ".pte"):
+            kind = "torch.export" if path.suffix == ".pt2" else "ExecuTorch"
+            raise ValueError(f"{path} is of {kind}, and predict asks runs and ONNX files: give the run, or the .onnx")
         if path.suffix == ".onnx":
             self.file, self.device = path, torch.device("cpu")
             exported = open_exported(path, threads=threads)

@@ -238,6 +238,21 @@ def test_images_of_ones_own_stand_in_for_a_data_set_that_is_gone(run, tmp_path):
     assert shipment.int8_agreement is not None
 
 
+def test_an_executorch_file_answers_as_its_network_at_its_size(run, tmp_path, capsys):
+    assert call("export", run, "--out", tmp_path / "a.pte", "--format", "executorch") == 2
+    assert "executorch" in capsys.readouterr().err.lower()  # not installed, or a size is missing
+    pytest.importorskip("executorch", reason="needs the extra executorch")
+    spec = ExportSpec(format="executorch", size=(40, 56), parity=2)
+    shipment = quiet(run, tmp_path / "a.pte", spec)
+    assert shipment.parity.holds
+    assert (shipment.about.size, shipment.about.batch) == ((40, 56), 1)
+    from executorch.runtime import Runtime
+
+    said = Runtime.get().load_program((tmp_path / "a.pte").read_bytes()).load_method("segstill").execute([])[0]
+    assert tuple(json.loads(json.loads(said)["classes"])) == load(run).classes
+    assert [row.name for row in shipment.rows] == ["torch", "executorch"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

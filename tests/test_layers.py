@@ -50,6 +50,7 @@ LIBRARIES = {  # where a third-party library may enter
     "timm": {"models"},
     "transformers": {"models"},
     "segmentation_models_pytorch": {"models"},
+    "executorch": {"export"},
     "onnx": {"export"},
     "onnxscript": {"export"},
     "onnxruntime": {"export"},

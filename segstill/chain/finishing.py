@@ -34,15 +34,22 @@ class Exporting(Stage):
         return {"student": self.setting.contents.of_file(checkpoint_file(self.setting.student))}
 
     def complete(self, result: Record) -> bool:  # noqa: ARG002
-        """Tell whether the file is there."""
-        return self.file.is_file()
+        """Tell whether the files are there."""
+        files = [self.file, *([self.file.with_suffix(".int8.onnx")] if self.spec.int8 else [])]
+        return all(file.is_file() for file in files)
 
     def run(self) -> Record:
         """Export."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         found = export_student(self.setting.student, self.file, self.spec, self.setting.say)
-        size = self.file.stat().st_size
-        return {"told": f"{self.file.name}, {size / 1e6:.1f} MB, which answers as the student does", "report": found}
+        told = f"{_sized(self.file)}, which answers as the student does"
+        if self.spec.int8:
+            told += f"; {_sized(self.file.with_suffix('.int8.onnx'))}"
+        return {"told": told, "report": found}
+
+
+def _sized(file: Path) -> str:
+    return f"{file.name}, {file.stat().st_size / 1e6:.2g} MB"
 
 
 def can_export() -> bool:

@@ -45,9 +45,9 @@ def measure_shipped(setting: Setting, split: str) -> tuple[tuple[ShippedView, ..
     if teacher and (Path(teacher) / "recipe.json").is_file():
         saved, own = load(Path(teacher)), read_recipe(Path(teacher)).data
         if saved.classes == dataset.classes:
-            asked["teacher"] = saved.model, megabytes(saved.model), own
+            asked["teacher, torch"] = saved.model, megabytes(saved.model), own
     student = load(run).model
-    asked["student"] = student, megabytes(student), data
+    asked["student, torch"] = student, megabytes(student), data
     for file in _files(setting):
         exported = open_exported(file, threads=THREADS)
         asked[NAMES[file.name.removeprefix("student")]] = exported, file.stat().st_size / 1e6, data

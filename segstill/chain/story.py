@@ -15,6 +15,7 @@ from ..run import environment
 from ..seed_masks import load_classifier
 from ..seeding import class_maps, masks
 from .commands import commands
+from .contents import masks_in
 from .setting import Setting
 from .shipping import measure_shipped
 from .stages import Record
@@ -111,13 +112,17 @@ def _facts(setting: Setting, state: Record) -> dict[str, str]:
             facts["labels"] = f"tags of {len(train)} training images, and true masks of {true} of them"
         facts["classifier"] = _network(chain.classifier)
         assert chain.seeds is not None
-        facts["seed masks"] = f"scales {chain.seeds.scales}, refined by {', '.join(chain.seeds.refine) or 'nothing'}"
+        scales = ", ".join(f"{scale:g}" for scale in chain.seeds.scales)
+        facts["seed masks"] = f"scales {scales}; refined by {', '.join(chain.seeds.refine) or 'nothing'}"
         if chain.affinity:
             facts["affinities"] = _network(chain.affinity)
-    else:
-        facts["labels"] = "masks of one's own" if setting.given.masks else "true masks"
-    facts["teacher"] = setting.given.teacher or _network(chain.teacher)
-    if chain.student:
+    elif setting.given.masks:
+        facts["labels"] = f"{len(masks_in(Path(setting.given.masks)))} masks of one's own"
+    elif not setting.given.student and (own := setting.truth("train")):
+        facts["labels"] = f"true masks of {len(own)} training images"
+    if not setting.given.student:
+        facts["teacher"] = setting.given.teacher or _network(chain.teacher)
+    if chain.student and not setting.given.student:
         terms = " + ".join(f"{term.weight:g} {name}" for name, term in chain.student.terms.items())
         facts["student"] = f"{_network(chain.student)}; {terms}"
         if chain.data.unlabelled:

@@ -22,11 +22,12 @@ from .about import About, Output, describe
 from .graph import Shipped, one_size, trace, traced_sides
 from .int8 import quantise
 from .measure import Latency, Parity, ParityError, compare, megabytes, race
+from .mobile import Lowered, executorch_library, to_executorch
 from .pictures import Pictures, needed, open_split
 from .runtime import Exported, onnx_library, runtime_library, to_onnx
 
-Format = Literal["onnx", "torch-export"]
-SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
+Format = Literal["onnx", "torch-export", "executorch"]
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch-export": ".pt2", "executorch": ".pte"}
 Progress = Callable[[int, int], None]
 Ask = Callable[[Tensor], Tensor]
 
@@ -36,7 +37,8 @@ class ExportSpec:
     """How a student is written."""
 
     format: Format = "onnx"
-    """onnx for onnxruntime and its like; torch-export for a .pt2 of torch, which ExecuTorch and AOTInductor take."""
+    """onnx for onnxruntime and its like; torch-export for a .pt2 of torch, which AOTInductor takes; executorch for a
+    .pte of one size, for phones and boards."""
     output: Output = "logits"
     """logits: scores of every class.  classes: the best class per pixel, as bytes."""
     float_input: bool = False
@@ -64,7 +66,9 @@ class ExportSpec:
         if min(self.size or (1,)) < 1 or (self.batch_size or 1) < 1:
             raise ValueError(f"size {self.size} and batch_size {self.batch_size}: give numbers of 1 or more")
         if self.int8 and self.format != "onnx":
-            raise ValueError("int8 files are made by onnxruntime: leave out --format torch-export, or --int8")
+            raise ValueError(f"int8 files are made by onnxruntime: leave out --format {self.format}, or --int8")
+        if self.format == "executorch" and self.batch_size is None:
+            object.__setattr__(self, "batch_size", 1)  # memory is planned when the file is written
 
 
 class Row(NamedTuple):
@@ -131,6 +135,8 @@ def export(
     if spec.format == "onnx":  # before minutes of work
         onnx_library()
         runtime_library()
+    if spec.format == "executorch":
+        executorch_library()
     saved = run_or_model if isinstance(run_or_model, Saved) else load(run_or_model)
     model = saved.model.cpu().eval()
     size = _sides(saved, spec, say)
@@ -141,8 +147,7 @@ def export(
     shown = Pictures(Images(images) if images else needed(scored, saved), about)
     shipped = Shipped(model, floats=spec.float_input, output=spec.output).eval()
     program = trace(shipped, size, spec.batch_size)
-    content = to_onnx(program, about) if spec.format == "onnx" else _packed(program, about)
-    ask = Exported(content, threads=spec.threads, source=out) if spec.format == "onnx" else _asked(program, about)
+    content, ask = _written(program, about, spec, out)
     looked_at = [shown(index) for index in shown.chosen(spec.parity)]
     if spec.batch_size:
         looked_at = [image.expand(spec.batch_size, -1, -1, -1) for image in looked_at]
@@ -181,6 +186,8 @@ def _sides(saved: Saved, spec: ExportSpec, say: Say) -> tuple[int, int] | None:
         what = "answers with tags" if model.predicts != "masks" else "does not name its classes"
         raise ValueError(f"{saved.file} {what}, expected a student that predicts masks: give a run of segstill train")
     if model.size is None:
+        if spec.format == "executorch" and spec.size is None:
+            raise ValueError("an ExecuTorch file takes images of one size: pass it with --size HEIGHT WIDTH")
         return spec.size
     if spec.size not in (None, model.size):
         raise ValueError(f"the network takes images of {model.size} only, given --size {spec.size}: leave it out")
@@ -227,6 +234,17 @@ def _at(image: Tensor, sides: tuple[int, int], count: int) -> Tensor:
 
 def _first(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _written(program: ExportedProgram, about: About, spec: ExportSpec, out: Path) -> tuple[bytes, Ask]:
+    """Return the file, and what asks it."""
+    if spec.format == "onnx":
+        content = to_onnx(program, about)
+        return content, Exported(content, threads=spec.threads, source=out)
+    if spec.format == "executorch":
+        content = to_executorch(program, about)
+        return content, Lowered(content, about)
+    return _packed(program, about), _asked(program, about)
 
 
 def _packed(program: ExportedProgram, about: About) -> bytes:

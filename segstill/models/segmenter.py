@@ -69,7 +69,8 @@ class Segmenter(nn.Module):
         image = self.normalised(image)
         if self.size:
             factor = min(self.size[0] / height, self.size[1] / width)
-            scaled = [min(round(side * factor), most) for side, most in zip((height, width), self.size, strict=True)]
+            sides = zip((height, width), self.size, strict=True)
+            scaled = [max(1, min(round(side * factor), most)) for side, most in sides]
             if scaled != [height, width]:
                 image = _resize(image, scaled, antialias=factor < 1)
             padded = list(self.size)

@@ -103,20 +103,20 @@ def sized_scatter(points: Sequence[Point], *, name: str, x_label: str, y_label: 
         y_label: with the unit.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = new_figure((760, 420))
+        figure, axes = new_figure((420, 300))  # letters stay legible on a phone
         for point in sorted(points, key=lambda point: -point.size):  # the small ones stay in sight
             shape = SHAPES[point.series % len(SHAPES)]
             colour: dict[str, Any] = {"markerfacecolor": sentinel(point.series), "markeredgecolor": PAGE}
             axes.plot([point.x], [point.y], marker=shape, markersize=point.size, markeredgewidth=1, **colour)
         axes.set_xscale("log")
         low, high = min(point.x for point in points), max(point.x for point in points)
-        axes.set_xlim(low / 1.6, high * 1.9)  # names stand to the right of marks
+        axes.set_xlim(low / 2.5, high * 2.5)  # room for names beside the marks
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
         least, most = min(point.y for point in points), max(point.y for point in points)
         edge = max(0.25 * (most - least), 2.0)
-        axes.set_ylim(least - edge, most + edge)
+        axes.set_ylim(max(least - edge, -edge / 2), most + edge)
         axes.set_xlabel(x_label)
         axes.set_title(y_label, loc="left", fontsize=11, color=MUTED)
         _write_names(figure, axes, points)

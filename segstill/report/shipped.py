@@ -33,7 +33,7 @@ def shipped(views: Sequence[ShippedView], meaning: str) -> str:
                 low=100 * (view.miou or 0),
                 high=100 * (view.miou or 0),
                 series=series,
-                label=f"{view.name}, {_size(view)} MB",
+                label=view.name,
                 size=max(MARK, LARGEST_MARK * math.sqrt(view.megabytes / largest)),
             )
             for series, view in scored
@@ -42,7 +42,7 @@ def shipped(views: Sequence[ShippedView], meaning: str) -> str:
         alt = "; ".join(f"{view.name}: {_told(view)}" for _, view in scored)
         note = "A mark has the area of its file, unless it would be too small to see. Best is top left, and small."
         legend = "".join(f"<li>{mark(series)}{escape(view.name)}</li>" for series, view in scored)
-        drawn = f'<ul class="legend">{legend}</ul><div class="charts wide">{chart(svg, alt, note)}</div>'
+        drawn = f'<ul class="legend">{legend}</ul><div class="charts named">{chart(svg, alt, note)}</div>'
     return remark(meaning) + drawn + _table(views)
 
 

@@ -170,7 +170,7 @@ def _stages(rows: Sequence[StageRow]) -> str:
         columns = "".join(f"<td>{text}</td>" for text in cells)
         lines.append(f'<tr><th scope="row">{escape(row.stage)}</th>{columns}</tr>')
     return (
-        '<div class="scroll" role="region" aria-label="Stages" tabindex="0"><table class="scores">'
+        '<div class="scroll" role="region" aria-label="Stages" tabindex="0"><table class="scores stages">'
         f'<thead><tr>{head}<th scope="col">Time</th></tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
     )
 
