@@ -24,7 +24,7 @@ bench: $(READY)  ## speed and memory, as ratios measured in one run
 	$(PY) bench/seeds.py
 
 docs: $(READY)  ## the documentation as a site, in build/site
-	$(PY) -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 wheel: $(READY)
 	$(PY) -m build

@@ -33,7 +33,7 @@ def blocks(page: str) -> list[Block]:
     """Return the blocks of a page in their order."""
     text = PAGES[page].read_text()
     found = [(m.start(), m[2], _dedented(m[3], len(m[1]))) for m in FENCE.finditer(text)]
-    rest = FENCE.sub(lambda m: "\n" * m[0].count("\n") + " " * (len(m[0]) - m[0].count("\n")), text)
+    rest = FENCE.sub(lambda m: re.sub(r"[^\n]", ".", m[0]), text)
     for match in INDENTED.finditer(_without_lists(rest)):
         code = _dedented(match[1], 4)
         formula = page in OF_FORMULAS and not code.startswith(PROGRAMS)
@@ -51,7 +51,7 @@ def _without_lists(text: str) -> str:
     for line in text.splitlines(keepends=True):
         if line.strip():
             inside = bool(re.match(r"(-|\d+\.) ", line)) or (inside and line.startswith(" "))
-        lines.append(" " * (len(line) - 1) + "\n" if inside else line)
+        lines.append("." * (len(line) - 1) + "\n" if inside else line)
     return "".join(lines)
 
 

@@ -3,6 +3,7 @@
 What happens to a block, in the order of its page, in a folder where all that it names is there (`data_of_docs.py`):
 
 - `python` is executed; a page's blocks share their names, and those of `prelude` are given.
+  One with a function recipe() is written to mine.py, too.
 - Commands are expanded by bash, and each is called in this process, where its verb stands in
     RUN     as it stands; what it writes is what the next ones read;
     SHRUNK  as it stands, with flags behind it that make it take a second (`smaller`): one epoch, two images per step,
@@ -109,6 +110,8 @@ class Reader:
         """Do what a block says."""
         if block.kind == "python":
             exec(compile(block.text, "<the page>", "exec"), self.names)
+            if "def recipe()" in block.text:
+                Path("mine.py").write_text(block.text)
         elif block.kind == "sh":
             for words in commands(block.text, Path.cwd(), self.read):
                 getattr(self, words[0])(*words[1:])
@@ -130,7 +133,8 @@ class Reader:
         if verb in SHRUNK:
             if "--resume" in args and not Path(args[args.index("--run") + 1]).exists():
                 call(verb, *(word for word in args if word != "--resume"), *smaller(args[0]))
-            call(verb, *args, *smaller(args[0]))
+            weights = ["--student.weights", "None"] if "imagenet" in args else []
+            call(verb, *args, *smaller(args[0]), *weights)
         elif verb in RUN or "--plan" in args:
             call(verb, *args, *(["--weights", "None"] if verb == "init" else []))
         else:
@@ -272,7 +276,7 @@ def test_every_flag_that_a_page_names_exists(capsys):
     ):
         with pytest.raises(SystemExit):
             main([*verb.split(), "--help"])
-    known = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out)) | {"--help", "--nproc-per-node"}
+    known = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out)) | {"--help", "--run-path"}
     for page, path in PAGES.items():
         for code in re.findall(r"`([^`\n]+)`", path.read_text()):
             for flag in re.findall(r"(?<!\S)--[a-z][\w.-]*", code):
