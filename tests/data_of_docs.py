@@ -78,8 +78,8 @@ def furnish(folder: Path) -> None:
     tags = "image,tags\n" + "".join(f"{name}.jpg,{shown[ord(name) % 4]}\n" for name in "abcdefgh")
     for place in (folder, folder / "DIR"):
         (place / "tags.csv").write_text(tags)
-    for place in ("shots", "MORE", "MORE_IMAGES", "more/deep"):
-        for name in "ab":
+    for place, names in (("shots", "ab"), ("MORE", "ab"), ("MORE_IMAGES", "ab"), ("more/deep", "mn")):
+        for name in names:
             save(folder / place / f"{name}.jpg", picture(ord(name) + len(place), *SIDES))
     for name in "ab":
         save(folder / "true_masks" / f"{name}.png", label(ord(name), *SIDES))

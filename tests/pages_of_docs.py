@@ -65,7 +65,7 @@ def commands(script: str, folder: Path, before: str = "") -> list[list[str]]:
     Args:
         script: the block.
         folder: where it stands.
-        before: earlier blocks, whose variables hold.
+        before: blocks whose variables hold.
     """
     variables = "\n".join(ASSIGNMENT.findall(before))
     text = "\n".join((SAY.replace("PROGRAMS", " ".join(PROGRAMS)), variables, script))

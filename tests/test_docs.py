@@ -94,17 +94,11 @@ class Reader:
     """
 
     def __init__(self, furnished: Path, place: Path):
-        self.furnished, self.place = furnished, place
+        self.furnished = furnished
         self.names = prelude()
-        self.read = ""
-        self.move("")
-
-    def move(self, section: str) -> None:
-        """Begin anew in a fresh copy of the folder."""
-        folder = self.place / (re.sub(r"\W+", "-", section) or "page")
-        subprocess.run(["cp", "-r", "--no-dereference", self.furnished, folder], check=True)
-        self.section = section
-        os.chdir(folder)
+        self.variables = ""
+        subprocess.run(["cp", "-r", "--no-dereference", f"{furnished}/.", place], check=True)
+        os.chdir(place)
 
     def do(self, block: Block) -> None:
         """Do what a block says."""
@@ -113,9 +107,8 @@ class Reader:
             if "def recipe()" in block.text:
                 Path("mine.py").write_text(block.text)
         elif block.kind == "sh":
-            for words in commands(block.text, Path.cwd(), self.read):
+            for words in commands(block.text, Path.cwd(), self.variables):
                 getattr(self, words[0])(*words[1:])
-            self.read += block.text
         else:
             assert block.kind == "text", f"no kind of block that is known: {block}"
             assert not re.search(r"^(segstill|torchrun|import|from) ", block.text, re.M), block.text
@@ -211,6 +204,7 @@ CASES = [(page, name, content) for page in PAGES for name, content in sections(p
 
 @pytest.mark.parametrize(("page", "section", "content"), CASES, ids=[f"{p} {s}".strip() for p, s, _ in CASES])
 def test_every_block_works(page, section, content, reader):
+    reader.variables = "".join(block.text for block in blocks(page) if block.kind == "sh")
     for block in content:
         reader.do(block)
     if page in AFTERWARDS:
