@@ -287,4 +287,6 @@ def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path):
     for path in ROOT.glob("docs/*.md"):
         page = (tmp_path / path.with_suffix(".html").name).read_text()
         assert not re.search(r"<(script|img|link|iframe)\b[^>]*\b(src|href)=[\"']?(https?:)?//", page), path
-        assert not re.search(r"<p>\|", page), f"{path}: a table that is shown as text"
+        assert not re.search(r"<p>\||^- (?=.*</?(p|strong)>)", page, re.M), (
+            f"{path}: a table or a list that is shown as text"
+        )
