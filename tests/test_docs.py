@@ -9,7 +9,7 @@ What happens to a block, in the order of its page, in a folder where all that it
     SHRUNK  as it stands, with flags behind it that make it take a second (`smaller`): one epoch, two images per step,
             small crops, no weights from other hosts.  Training as the recipes say takes minutes to days;
     PARSED  by the real parser, up to the call of what does the work, which does not happen.  It is started in other
-            tests: test_demo.py, test_compare.py, test_chain.py.  So are commands in which "..." stands for flags.
+            tests: test_demo.py, test_compare.py, test_chain.py, test_app.py.  So are commands in which "..." stands for flags.
   A run that a command names and that no command before it trained is trained by its recipe, SHRUNK.
 - torchrun is parsed by its own parser, and the command behind it by ours.
 - make: the target exists.  pip: the extras exist.  git and cd are not run: they make the folder that is there.
@@ -17,6 +17,7 @@ What happens to a block, in the order of its page, in a folder where all that it
 - `text` is shown only.  Any other kind of block, and any other program, is an error.
 """
 
+import importlib.util
 import inspect
 import os
 import re
@@ -40,9 +41,11 @@ from .pages_of_docs import PAGES, ROOT, Block, anchors, blocks, commands, links
 
 RUN = {"list", "show", "check", "taps", "init", "seeds", "evaluate", "export", "predict", "report"}
 SHRUNK = {"train"}
-PARSED = {"demo", "chain", "compare"}
-WORKERS = [(running, name) for name in ("train", "run_main_demo", "run_weak_demo", "run_chain_demo")]
-WORKERS += [(running, "compare"), (chaining, "run_chain")]
+PARSED = {"demo", "chain", "compare", "app"}
+WORKERS = [(running, name) for name in ("train", "run_main_demo", "run_weak_demo", "run_chain_demo", "compare")]
+WORKERS += [(chaining, "run_chain")]
+if trying := importlib.util.find_spec("segstill.cli.trying"):
+    WORKERS += [(importlib.import_module(trying.name), "open_page")]
 
 
 class Reached(Exception):  # noqa: N818  (nothing is wrong)
