@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench wheel clean
+.PHONY: demo test check bench docs wheel clean
 
 demo: $(READY)  ## draw scenes, train a teacher and four students, write one page
 	$(PY) -m segstill demo
@@ -22,6 +22,9 @@ bench: $(READY)  ## speed and memory, as ratios measured in one run
 	$(PY) bench/step.py
 	$(PY) bench/loader.py
 	$(PY) bench/seeds.py
+
+docs: $(READY)  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 wheel: $(READY)
 	$(PY) -m build
