@@ -30,9 +30,9 @@ class Picture:
     height: int
 
 
-def photograph(image: NDArray[np.uint8]) -> Picture:
-    """Encode an RGB image (H, W, 3)."""
-    return _encode(_shrink(Image.fromarray(image), Image.Resampling.LANCZOS), lossless=False)
+def photograph(image: NDArray[np.uint8], width: int = WIDTH) -> Picture:
+    """Encode an RGB image (H, W, 3), at most `width` pixels wide."""
+    return _encode(_shrink(Image.fromarray(image), Image.Resampling.LANCZOS, width), lossless=False)
 
 
 def class_mask(ids: Mask, palette: Palette) -> Picture:
@@ -45,11 +45,11 @@ def class_mask(ids: Mask, palette: Palette) -> Picture:
     return _encode(Image.fromarray(np.where((small < len(palette))[..., None], colours[small], stripes)), lossless=True)
 
 
-def error_map(image: NDArray[np.uint8], prediction: Mask, truth: Mask) -> Picture:
+def error_map(image: NDArray[np.uint8], prediction: Mask, truth: Mask, width: int = WIDTH) -> Picture:
     """Encode where `prediction` is wrong on labelled pixels, in one strong colour over the dimmed image."""
     picture = _grey(image, 0.35, 32)
     picture[errors(prediction, truth)] = ERROR
-    return _encode(_shrink(Image.fromarray(picture), Image.Resampling.BOX), lossless=False)
+    return _encode(_shrink(Image.fromarray(picture), Image.Resampling.BOX, width), lossless=False)
 
 
 def errors(prediction: Mask, truth: Mask) -> NDArray[np.bool_]:
@@ -57,7 +57,7 @@ def errors(prediction: Mask, truth: Mask) -> NDArray[np.bool_]:
     return (prediction != truth) & (truth != IGNORE)
 
 
-def attention_map(image: NDArray[np.uint8], attention: NDArray[np.floating]) -> Picture:
+def attention_map(image: NDArray[np.uint8], attention: NDArray[np.floating], width: int = WIDTH) -> Picture:
     """Encode attention (h, w) over the image, stretched to its own range and to the size of the image."""
     low, high = float(attention.min()), float(attention.max())
     scaled = (attention - low) / max(high - low, 1e-12)
@@ -65,7 +65,7 @@ def attention_map(image: NDArray[np.uint8], attention: NDArray[np.floating]) -> 
     wide = np.asarray(Image.fromarray(scaled.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
     heat = colormaps["inferno"](np.clip(wide, 0, 1))[..., :3] * 255
     mixed = 0.65 * heat + 0.35 * _grey(image, 1.0, 0)
-    return _encode(_shrink(Image.fromarray(mixed.astype(np.uint8)), Image.Resampling.LANCZOS), lossless=False)
+    return _encode(_shrink(Image.fromarray(mixed.astype(np.uint8)), Image.Resampling.LANCZOS, width), lossless=False)
 
 
 def _grey(image: NDArray[np.uint8], contrast: float, darkest: float) -> NDArray[np.uint8]:
@@ -73,10 +73,10 @@ def _grey(image: NDArray[np.uint8], contrast: float, darkest: float) -> NDArray[
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _shrink(picture: Image.Image, how: Image.Resampling) -> Image.Image:
-    if picture.width <= WIDTH:
+def _shrink(picture: Image.Image, how: Image.Resampling, width: int = WIDTH) -> Image.Image:
+    if picture.width <= width:
         return picture
-    return picture.resize((WIDTH, max(1, round(picture.height * WIDTH / picture.width))), how)
+    return picture.resize((width, max(1, round(picture.height * width / picture.width))), how)
 
 
 def _encode(picture: Image.Image, *, lossless: bool) -> Picture:
