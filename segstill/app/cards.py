@@ -42,17 +42,16 @@ def answered(given: Given, network: Network, answer: Answer) -> str:
     seen = sorted((index for index, share in enumerate(areas) if share), key=lambda index: -areas[index])
     told = ", ".join(f"{network.classes[index]} {percent(areas[index])}" for index in seen[:6])
     photo = photograph(image, WIDTH)
-    parts = [
-        _time(network, answer),
-        _wipe(photo, laid, f"Mask of {network.name}: {told}", f"the mask of {network.name}"),
-        _legend(network.classes, network.palette, areas, seen),
-    ]
+    pictures = [_wipe(photo, laid, f"Mask of {network.name}: {told}", f"the mask of {network.name}")]
     if answer.heat is not None:
         heat = attention_map(image, answer.heat.numpy(), WIDTH)
         strongest = f"Strongest class map of {network.name}; the brighter, the more it speaks for one of the tags"
-        parts.insert(1, _wipe(photo, heat, strongest, f"the class maps of {network.name}"))
-        parts.insert(1, '<p class="note">The strongest class map, then the mask that the threshold makes of it.</p>')
-    return _card(network.name, "".join(parts))
+        pictures.insert(0, _wipe(photo, heat, strongest, f"the class maps of {network.name}"))
+    return _card(
+        network.name,
+        f'{_time(network, answer)}<div class="pictures">{"".join(pictures)}</div>'
+        + _legend(network.classes, network.palette, areas, seen),
+    )
 
 
 def compared(given: Given, one: Network, other: Network, ids: tuple[Tensor, Tensor]) -> str:
@@ -133,7 +132,7 @@ def _time(network: Network, answer: Answer) -> str:
 def _wipe(above: Picture, below: Picture, alt: str, name: str) -> str:
     """A picture over another one; a slider uncovers the one below."""
     return (
-        f'<div class="wipe" style="aspect-ratio: {below.width} / {below.height}">'
+        f'<div class="wipe" style="--ratio: {below.width} / {below.height}">'
         f'<img src="{below.uri}" alt="{escape(alt)}"><img class="above" src="{above.uri}" alt="The image itself">'
         '<input type="range" min="0" max="100" value="50" '
         f'aria-label="Share of the image that is not covered by {escape(name)}" '
@@ -143,7 +142,7 @@ def _wipe(above: Picture, below: Picture, alt: str, name: str) -> str:
 
 
 def _picture(picture: Picture, alt: str) -> str:
-    ratio = f"aspect-ratio: {picture.width} / {picture.height}"
+    ratio = f"--ratio: {picture.width} / {picture.height}"
     return f'<div class="wipe" style="{ratio}"><img src="{picture.uri}" alt="{escape(alt)}"></div>'
 
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..build import checkpoint_file
-from ..checkpoint import read_about
+from ..build import checkpoint_file, teacher_file
+from ..checkpoint import read_about, sha256
 from ..data.transforms import shrink
 from ..evaluate import find_devices
 from ..export import palette_of
@@ -20,6 +20,7 @@ from ..models import CLASSIFIERS
 from ..predictor import Predictor, PredictSpec
 from ..recipe import SeedSpec
 from ..report.seeds import as_trained
+from ..run import read_recipe
 from ..seed_masks import load_classifier
 from ..seeding import class_maps, masks
 from .given import Given
@@ -167,9 +168,13 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _teacher_digest(run: Path) -> str | None:
-    """Return the digest of the teacher of a run; None without one."""
-    file = run / "env.json"
-    return json.loads(file.read_text()).get("teacher_sha256") if file.is_file() else None
+    """Return the digest of the teacher of a run; None without one, or where it cannot be told any more."""
+    try:
+        known = json.loads((run / "env.json").read_text()).get("teacher_sha256")
+        place = None if known else teacher_file(read_recipe(run))  # runs of earlier versions name the place alone
+        return sha256(place) if place else known
+    except (OSError, ValueError):
+        return None
 
 
 def _device_name(device: torch.device, threads: int) -> str:

@@ -151,5 +151,6 @@ def _offered(network: TagNetwork, probabilities: dict[str, float] | None) -> dic
     if probabilities is None:
         return gr.update(choices=list(network.classes[1:]), value=[])
     return gr.update(
-        choices=[(f"{name} {share:.0%}", name) for name, share in probabilities.items()], value=named(probabilities)
+        choices=[(f"{name} {100 * share:.0f} %", name) for name, share in probabilities.items()],
+        value=named(probabilities),
     )

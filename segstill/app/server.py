@@ -6,6 +6,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from .desk import Desk
@@ -32,13 +33,11 @@ def open_page(models: Sequence[Path], *, host: str = "127.0.0.1", port: int = 78
     if max_mb < 1:
         raise ValueError(f"--max-mb is {max_mb}, expected 1 or more")
     port = _free(host, port)  # before networks are loaded, which takes longer
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise ValueError("the page is drawn by gradio, which is not installed: pip install 'segstill[app]'") from error
-    from .page import launch
-
+    if find_spec("gradio") is None:
+        raise ValueError("the page is drawn by gradio, which is not installed: pip install 'segstill[app]'")
     desk = Desk(open_networks(models))
+    from .page import launch  # takes seconds, and needs the extra
+
     with tempfile.TemporaryDirectory(prefix="segstill-app-", ignore_cleanup_errors=True) as folder:
         before = os.environ.get("GRADIO_TEMP_DIR")
         os.environ["GRADIO_TEMP_DIR"] = folder  # the only way to tell
@@ -56,6 +55,8 @@ def open_page(models: Sequence[Path], *, host: str = "127.0.0.1", port: int = 78
 
 def _free(host: str, port: int) -> int:
     """Return the port if it can be listened on; any one that can for 0."""
+    if not 0 <= port <= 65535:
+        raise ValueError(f"--port is {port}, expected a number from 0 to 65535")
     try:
         kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(kind) as listener:
@@ -64,8 +65,6 @@ def _free(host: str, port: int) -> int:
             listener.bind(address)
             listener.listen()
             return listener.getsockname()[1]
-    except OverflowError as error:
-        raise ValueError(f"--port is {port}, expected a number from 0 to 65535") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise OSError(

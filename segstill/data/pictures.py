@@ -16,7 +16,7 @@ from ..batch import IGNORE
 
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What decoders raise."""
-FOREIGN = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+FOREIGN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are read in this process alone, as a picture of unknown origin should be; EPS starts another program."""
 
 
