@@ -101,10 +101,15 @@ def build(desk: Desk, max_mb: int) -> gr.Blocks:
         groups = [group for group, _, _ in rows]
         controls = [control for _, tags, threshold in rows for control in (tags, threshold)]
 
-        def take(upload: dict[str, Any] | None) -> list[Any]:
-            given = desk.take(Path(upload["path"]), upload["orig_name"] or "the image") if upload else None
+        def take(upload: dict[str, Any] | None, before: Given | str | None) -> list[Any]:
+            if upload:
+                given = desk.take(Path(upload["path"]), upload["orig_name"] or "the image")
+            else:  # emptied by the user, or by what comes next
+                given = before if isinstance(before, str) else None
             found = desk.probabilities(given) if isinstance(given, Given) else {}
-            return [given, *(_offered(network, found.get(network.name)) for network in desk.classifiers)]
+            offered = [_offered(network, found.get(network.name)) for network in desk.classifiers]
+            # A file that is no image would be shown as a broken one.
+            return [given, None if isinstance(given, str) else gr.skip(), *offered]
 
         def show(given: Given | str | None, chosen: list[str], *controls: Any) -> list[Any]:
             pairs = zip(controls[::2], controls[1::2], strict=True)
@@ -119,7 +124,12 @@ def build(desk: Desk, max_mb: int) -> gr.Blocks:
         settings: Any = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "networks"}
         showing: Any = {"inputs": [state, chosen, *controls], "outputs": [shown, *groups], **settings}
         taken = picture.change(
-            take, picture, [state, *(tags for _, tags, _ in rows)], preprocess=False, show_progress="hidden", **settings
+            take,
+            [picture, state],
+            [state, picture, *(tags for _, tags, _ in rows)],
+            preprocess=False,
+            show_progress="hidden",
+            **settings,
         )
         taken.then(show, **showing)
         gr.on([control.input for control in (chosen, *controls)], show, trigger_mode="always_last", **showing)
