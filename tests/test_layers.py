@@ -35,6 +35,7 @@ LAYERS = [  # bottom first; parts of layer 1 never import each other
         "tiling",
         "predictor",
         "predict",
+        "app",
     },
     {"progress", "flags", "tables", "cli"},
 ]
@@ -55,6 +56,8 @@ LIBRARIES = {  # where a third-party library may enter
     "onnxscript": {"export"},
     "onnxruntime": {"export"},
     "av": {"data"},
+    "gradio": {"app"},
+    "starlette": {"app"},
     "accelerate": {"train", "evaluate", "affinities"},
     "torchmetrics": {"metrics"},
     "safetensors": {"checkpoint", "models"},

@@ -14,6 +14,7 @@ from .looking import run_check, run_list, run_show, run_taps
 from .running import run_compare, run_demo, run_evaluate, run_report, run_train
 from .shipping import run_export, run_predict
 from .starting import run_init
+from .trying import run_app
 from .weak import run_seeds
 
 VERBS: dict[str, Callable[[list[str]], Any]] = {
@@ -29,6 +30,7 @@ VERBS: dict[str, Callable[[list[str]], Any]] = {
     "evaluate": run_evaluate,
     "export": run_export,
     "predict": run_predict,
+    "app": run_app,
     "report": run_report,
     "compare": run_compare,
 }

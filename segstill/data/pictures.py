@@ -16,6 +16,8 @@ from ..batch import IGNORE
 
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 """What the decoders raise of a file that they cannot read."""
+FOREIGN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Formats that are read in this process alone, as a picture of unknown origin should be; EPS starts another program."""
 
 
 class FileError(ValueError):
@@ -60,6 +62,30 @@ def read_image(path: Path, *, upright: bool = True) -> Tensor:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def check_foreign(path: Path, *, most: int) -> None:
+    """Look at the head of a file of unknown origin, and decode nothing.
+
+    Args:
+        path: the file.
+        most: pixels that it may have.
+
+    Raises:
+        FileError: none of `FOREIGN`, or more pixels.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        with path.open("rb") as stream, Image.open(stream, formats=FOREIGN) as image:
+            pixels = image.width * image.height
+    except FileNotFoundError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        pixels = most + 1
+    except DAMAGED as error:
+        raise FileError(path, "is no image that can be read", "choose a JPEG, PNG or WebP file") from error
+    if pixels > most:
+        raise FileError(path, f"has more than {most / 1e6:.0f} million pixels", "make it smaller first")
 
 
 def read_mask(path: Path, classes: Sequence[str], *, meaning: Mapping[int, int] | None = None) -> Tensor:

@@ -64,7 +64,7 @@ def errors(prediction: Mask, truth: Mask) -> NDArray[np.bool_]:
     return (prediction != truth) & (truth != IGNORE)
 
 
-def attention_map(image: NDArray[np.uint8], attention: NDArray[np.floating]) -> Picture:
+def attention_map(image: NDArray[np.uint8], attention: NDArray[np.floating], width: int = WIDTH) -> Picture:
     """Encode attention (h, w) over the image, stretched to its own range and to the size of the image."""
     low, high = float(attention.min()), float(attention.max())
     scaled = (attention - low) / max(high - low, 1e-12)
@@ -72,7 +72,7 @@ def attention_map(image: NDArray[np.uint8], attention: NDArray[np.floating]) -> 
     wide = np.asarray(Image.fromarray(scaled.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
     heat = colormaps["inferno"](np.clip(wide, 0, 1))[..., :3] * 255
     mixed = 0.65 * heat + 0.35 * _grey(image, 1.0, 0)
-    return _encode(_shrink(Image.fromarray(mixed.astype(np.uint8)), Image.Resampling.LANCZOS, WIDTH), lossless=False)
+    return _encode(_shrink(Image.fromarray(mixed.astype(np.uint8)), Image.Resampling.LANCZOS, width), lossless=False)
 
 
 def _grey(image: NDArray[np.uint8], contrast: float, darkest: float) -> NDArray[np.uint8]:
@@ -80,7 +80,7 @@ def _grey(image: NDArray[np.uint8], contrast: float, darkest: float) -> NDArray[
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _shrink(picture: Image.Image, how: Image.Resampling, width: int) -> Image.Image:
+def _shrink(picture: Image.Image, how: Image.Resampling, width: int = WIDTH) -> Image.Image:
     if picture.width <= width:
         return picture
     return picture.resize((width, max(1, round(picture.height * width / picture.width))), how)

@@ -1,0 +1,166 @@
+"""The page itself, served by the command and looked at in Chromium."""
+
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from segstill.export import ExportSpec, export
+
+from .test_app import runs  # noqa: F401 (a fixture)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytest.importorskip("gradio", reason="needs gradio: pip install 'segstill[app]'")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+PATIENCE = 120_000
+"""Milliseconds: a machine may have more to do than this."""
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium, to look at the page as a user does")
+
+
+@pytest.fixture(scope="module")
+def served(runs):  # noqa: F811
+    """The address of the page and the folder that uploads go to; the command is ended by Ctrl-C."""
+    export(runs / "student", runs / "student.onnx", ExportSpec(parity=1), say=lambda sentence: None)
+    models = [str(runs / name) for name in ("student", "teacher", "student.onnx", "classifier")]
+    temporary = runs / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "segstill", "app", *models, "--port", "0", "--max-mb", "1"]
+    settings = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(temporary), "GRADIO_ALLOWED_PATHS": "/"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=settings)
+    lines = queue.Queue()
+    threading.Thread(target=lambda: [lines.put(line) for line in process.stdout], daemon=True).start()
+    try:
+        address = re.search(r"http://127\.0\.0\.1:\d+", lines.get(timeout=300)).group()
+        yield address, temporary
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        assert "Traceback" not in process.stderr.read()
+        assert list(temporary.iterdir()) == []
+    finally:
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, served):
+    """The page, opened; no test of it may ask another host for anything."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    hosts, problems = set(), []
+    page.on("request", lambda request: hosts.add(urllib.parse.urlsplit(request.url).hostname))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.set_default_timeout(PATIENCE)
+    page.goto(served[0])
+    page.get_by_text("Drop an image, paste one").wait_for()
+    yield page
+    page.close()
+    assert hosts - {None} == {"127.0.0.1"}  # data: has no host
+    assert problems == []
+
+
+def give(page, file):
+    page.set_input_files("#given input[type=file]", file)
+
+
+def card(page, name):
+    return page.locator("#shown .card", has=page.get_by_role("heading", name=name, exact=True))
+
+
+def test_masks_of_runs_and_files_are_shown_with_areas_time_and_agreement(page, runs):  # noqa: F811
+    give(page, runs / "scene.png")
+    card(page, "student").wait_for()
+    for name in ("student", "teacher", "student.onnx"):
+        shown = card(page, name)
+        assert re.search(r"ms on the CPU, 1 thread, at 48 × 32 pixels", shown.inner_text())
+        assert re.search(r"background\s+\d+\.\d %", shown.inner_text())
+        for picture in shown.locator("img").all():
+            assert picture.evaluate("image => image.complete && image.naturalWidth") == 48
+            assert picture.get_attribute("alt")
+    assert "agree on" in card(page, "Teacher against student").inner_text()
+    assert "student and student.onnx agree on 100.0 %" in page.locator("#shown").inner_text()
+
+
+def test_the_slider_over_an_image_moves_by_keyboard_and_uncovers_the_mask(page, runs):  # noqa: F811
+    give(page, runs / "scene.png")
+    slider = card(page, "student").get_by_role("slider")
+    slider.focus()
+    slider.press("Home")
+    clip = card(page, "student").locator("img.above").evaluate("image => getComputedStyle(image).clipPath")
+    assert re.search(r"inset\(0px (100%|calc\(100% - 0%\)) 0px 0px\)", clip)
+
+
+def test_tags_and_threshold_change_the_mask_of_a_classifier(page, runs):  # noqa: F811
+    give(page, runs / "scene.png")
+    shown = card(page, "classifier")
+    mask = shown.locator("img:not(.above)").last
+    first = mask.get_attribute("src")
+    for box in page.locator(".tags input:not(:checked)").all():
+        box.check()
+    page.wait_for_function("([old]) => ![...document.images].some(image => image.src === old)", arg=[first])
+    second = mask.get_attribute("src")
+    slider = page.locator(".threshold input[type=range]")
+    slider.focus()
+    slider.press("End")
+    page.wait_for_function("([old]) => ![...document.images].some(image => image.src === old)", arg=[second])
+    shown.get_by_text("background").first.wait_for()
+
+
+def test_a_network_that_is_not_chosen_is_not_shown(page, runs):  # noqa: F811
+    give(page, runs / "scene.png")
+    card(page, "teacher").wait_for()
+    for name in ("teacher", "classifier"):
+        page.locator("#networks").get_by_label(name, exact=True).uncheck()
+    card(page, "classifier").wait_for(state="detached")
+    card(page, "teacher").wait_for(state="detached")
+    page.locator(".threshold").wait_for(state="hidden")
+
+
+def test_a_text_file_that_calls_itself_an_image_gets_a_sentence(page, runs, tmp_path):  # noqa: F811
+    (tmp_path / "holiday.jpg").write_text("a letter, no picture")
+    give(page, tmp_path / "holiday.jpg")
+    told = page.get_by_role("alert").filter(has_text="holiday.jpg is no image that can be read")
+    told.wait_for()
+    assert "Traceback" not in page.content()
+    assert str(tmp_path) not in page.content()
+    give(page, runs / "scene.png")
+    card(page, "student").wait_for()
+
+
+def test_an_upload_that_is_too_large_gets_a_sentence(page, tmp_path):
+    (tmp_path / "large.jpg").write_bytes(b"\xff\xd8" + bytes(2**21))
+    give(page, tmp_path / "large.jpg")
+    page.get_by_text(re.compile("maximum allowed size")).first.wait_for()
+
+
+@pytest.mark.parametrize(
+    "path", ["file=/etc/hostname", "file={runs}/student/recipe.json", "file=http://example.org/", "proxy=http://a.b/"]
+)
+def test_files_outside_the_uploads_and_other_hosts_are_not_served(path, served, runs):  # noqa: F811
+    address = f"{served[0]}/gradio_api/{path.replace('{runs}', str(runs))}"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(address, timeout=10)
+    assert refused.value.code in (403, 404)
+
+
+def test_uploads_lie_in_a_folder_of_the_page(page, served, runs):  # noqa: F811
+    give(page, runs / "scene.png")
+    card(page, "student").wait_for()
+    assert [path.name for path in served[1].glob("segstill-app-*/**/*.png")] == ["scene.png"]
+    assert not (Path(tempfile.gettempdir()) / "gradio" / "scene.png").exists()
