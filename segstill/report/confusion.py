@@ -64,7 +64,7 @@ def _right(names: Sequence[str], shares: NDArray[np.floating]) -> list[tuple[str
     return [(each, share) for each, share in zip(names, shares.diagonal(), strict=True) if np.isfinite(share)]
 
 
-def _common(counts: NDArray[np.floating], shares: NDArray[np.floating], names: Sequence[str]) -> str:
+def _common(counts: NDArray[np.floating] | NDArray[np.integer], shares: NDArray[np.floating], names: Sequence[str]) -> str:
     """The confusions that cost the most pixels, in words."""
     off = counts.copy()
     np.fill_diagonal(off, 0)
@@ -117,7 +117,7 @@ def matrix(shares: NDArray[np.floating], names: Sequence[str], *, name: str) -> 
         if numbered:
             for (row, column), share in np.ndenumerate(shares):
                 if np.isfinite(share) and share >= 0.005:
-                    colour = "white" if _luminance(palette(share)) <= LIGHTEST_UNDER_WHITE else "black"
+                    colour = "white" if _luminance(palette(float(share))) <= LIGHTEST_UNDER_WHITE else "black"
                     said = f"{100 * share:.0f}"
                     axes.text(column, row, said, ha="center", va="center", fontsize=10, color=colour)
         return to_svg(figure, name), round(side)
