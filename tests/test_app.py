@@ -139,8 +139,8 @@ def test_the_page_shows_the_mask_of_the_network_with_areas_and_time(desk, scene,
 def test_a_teacher_is_held_against_its_student(desk, scene):
     html = desk.show(scene, ["student", "teacher"], {})
     ids = [desk.networks[name](scene).ids for name in ("teacher", "student")]
-    assert "<h2>Teacher against student</h2>" in html
-    assert f"<b>teacher and student</b> agree on <b>{percent(agreement(*ids))}</b>" in html
+    assert "<h2>teacher against student</h2>" in html
+    assert f"Teacher and student agree on <b>{percent(agreement(*ids))}</b>" in html
 
 
 def test_networks_of_other_classes_have_a_legend_each_and_are_not_compared(runs, tmp_path, scene):

@@ -59,7 +59,7 @@ def compared(given: Given, one: Network, other: Network, ids: tuple[Tensor, Tens
     image = given.image.permute(1, 2, 0).contiguous().numpy()
     same = percent(agreement(*ids))
     taught = one.digest and one.digest == other.teacher
-    title = "Teacher against student" if taught else "Where they differ"
+    who = "Teacher and student" if taught else "They"
     picture = error_map(image, ids[1].numpy(), ids[0].numpy(), WIDTH)
     names = f"{one.name} and {other.name}"
     rows = "".join(
@@ -72,8 +72,8 @@ def compared(given: Given, one: Network, other: Network, ids: tuple[Tensor, Tens
         f'<th scope="col">of the image</th></tr></thead><tbody>{rows}</tbody></table>'
     )
     return _card(
-        title,
-        f'<p class="note"><b>{escape(names)}</b> agree on <b>{same}</b> of the pixels.</p>'
+        f"{one.name} against {other.name}",
+        f'<p class="note">{who} agree on <b>{same}</b> of the pixels.</p>'
         + _picture(picture, f"Where {names} give different classes, in a strong colour over the grey image")
         + (table if rows else ""),
         "comparison",
