@@ -1,7 +1,8 @@
 """The confusion matrix: a heat map with the names of its classes, legible with two of them and with many."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import islice
 
 import matplotlib
 import numpy as np
@@ -44,10 +45,10 @@ def _one(counts: NDArray[np.integer], classes: Sequence[str], name: str, anchor:
     there = (counts.sum(0) + counts.sum(1)) > 0
     if not there.any():
         return ""
-    counts = counts[np.ix_(there, there)].astype(float)
-    names = [each for each, kept in zip(classes, there, strict=True) if kept]
-    rows = counts.sum(1, keepdims=True)
-    shares = np.divide(counts, rows, out=np.full_like(counts, np.nan), where=rows > 0)
+    kept = counts[np.ix_(there, there)].astype(float)
+    names = [each for each, occurs in zip(classes, there, strict=True) if occurs]
+    rows = kept.sum(1, keepdims=True)
+    shares = np.divide(kept, rows, out=np.full_like(kept, np.nan), where=rows > 0)
     right = ", ".join(f"{each} {number(percent(float(share)), 0)} %" for each, share in _right(names, shares)[:40])
     alt = f"Confusion matrix of {name}. Right of each class: {right}"
     svg, width = matrix(shares, names, name=anchor)
@@ -57,14 +58,14 @@ def _one(counts: NDArray[np.integer], classes: Sequence[str], name: str, anchor:
         f'<div class="scroll matrix" role="region" aria-label="{label}" tabindex="0" style="--width: {width}px">'
         f"{figure}</div>"
     )
-    return region + _common(counts, shares, names)
+    return region + _common(kept, shares, names)
 
 
 def _right(names: Sequence[str], shares: NDArray[np.floating]) -> list[tuple[str, float]]:
     return [(each, share) for each, share in zip(names, shares.diagonal(), strict=True) if np.isfinite(share)]
 
 
-def _common(counts: NDArray[np.floating] | NDArray[np.integer], shares: NDArray[np.floating], names: Sequence[str]) -> str:
+def _common(counts: NDArray[np.floating], shares: NDArray[np.floating], names: Sequence[str]) -> str:
     """The confusions that cost the most pixels, in words."""
     off = counts.copy()
     np.fill_diagonal(off, 0)
@@ -117,12 +118,12 @@ def matrix(shares: NDArray[np.floating], names: Sequence[str], *, name: str) -> 
         if numbered:
             for (row, column), share in np.ndenumerate(shares):
                 if np.isfinite(share) and share >= 0.005:
-                    colour = "white" if _luminance(palette(float(share))) <= LIGHTEST_UNDER_WHITE else "black"
+                    colour = "white" if _luminance(palette([share])[0]) <= LIGHTEST_UNDER_WHITE else "black"
                     said = f"{100 * share:.0f}"
                     axes.text(column, row, said, ha="center", va="center", fontsize=10, color=colour)
         return to_svg(figure, name), round(side)
 
 
-def _luminance(colour: Sequence[float]) -> float:
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+def _luminance(colour: Iterable[float]) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in islice(colour, 3)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
