@@ -44,8 +44,10 @@ class Shipped(nn.Module):
         rows, columns = padded[0] - size[0], padded[1] - size[1]
         scores = self.segmenter.net(F.pad(self.segmenter.normalised(image), (0, columns, 0, rows)))
         scores = F.interpolate(scores, size=list(padded), mode="bilinear", align_corners=False)
-        # A slice would make the graph depend on whether there is anything to cut off.
-        scores = F.pad(scores, (0, -columns, 0, -rows))
+        if isinstance(rows, int) and isinstance(columns, int):  # of one size; ExecuTorch pads by no negative number
+            scores = scores[:, :, : size[0], : size[1]]
+        else:  # a slice would make the graph depend on whether there is anything to cut off
+            scores = F.pad(scores, (0, -columns, 0, -rows))
         return scores if self.output == "logits" else scores.argmax(1).to(torch.uint8)
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import warnings
 from importlib.util import find_spec
 from typing import Any
 
@@ -33,15 +34,17 @@ def to_executorch(program: ExportedProgram, about: About) -> bytes:
         ValueError: executorch is not installed, or cannot lower the network.
     """
     executorch_library()
-    lowering = importlib.import_module("executorch.exir").to_edge_transform_and_lower
-    partitioner = importlib.import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     try:
-        lowered = lowering(
-            program,
-            partitioner=[partitioner.XnnpackPartitioner()],
-            constant_methods={ABOUT: json.dumps(about.metadata())},
-        )
-        return bytes(lowered.to_executorch().buffer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of executorch and torch about themselves
+            lowering = importlib.import_module("executorch.exir").to_edge_transform_and_lower
+            partitioner = importlib.import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
+            lowered = lowering(
+                program,
+                partitioner=[partitioner.XnnpackPartitioner()],
+                constant_methods={ABOUT: json.dumps(about.metadata())},
+            )
+            return bytes(lowered.to_executorch().buffer)
     except Exception as error:  # executorch raises many kinds here
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise ValueError(
@@ -58,7 +61,9 @@ class Lowered:
     """
 
     def __init__(self, content: bytes, about: About):
-        runtime: Any = importlib.import_module("executorch.runtime")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            runtime: Any = importlib.import_module("executorch.runtime")
         self._program = runtime.Runtime.get().load_program(content)
         self._method = self._program.load_method("forward")
         self._about = about

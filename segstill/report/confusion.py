@@ -1,8 +1,7 @@
 """The confusion matrix: a heat map with the names of its classes, legible with two of them and with many."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from itertools import islice
 
 import matplotlib
 import numpy as np
@@ -118,12 +117,16 @@ def matrix(shares: NDArray[np.floating], names: Sequence[str], *, name: str) -> 
         if numbered:
             for (row, column), share in np.ndenumerate(shares):
                 if np.isfinite(share) and share >= 0.005:
+<<<<<<< HEAD
                     colour = "white" if _luminance(palette(float(share))) <= LIGHTEST_UNDER_WHITE else "black"
+=======
+                    colour = "white" if _luminance(np.asarray(palette(share))) <= LIGHTEST_UNDER_WHITE else "black"
+>>>>>>> story
                     said = f"{100 * share:.0f}"
                     axes.text(column, row, said, ha="center", va="center", fontsize=10, color=colour)
         return to_svg(figure, name), round(side)
 
 
-def _luminance(colour: Iterable[float]) -> float:
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in islice(colour, 3)]
+def _luminance(colour: NDArray[np.floating]) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3].tolist()]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
