@@ -91,7 +91,7 @@ DEMO_STUDENT = replace(DEMO.student, data=SCENES, epochs=12, batch_size=8, evalu
 DEMO_CHAIN = Chain(
     name="demo",
     classifier=CLASSIFIER,
-    seeds=replace(REFINED, scales=(1.0, 0.5, 1.5)),
+    seeds=replace(REFINED, scales=(1.0, 0.5, 1.5), source="is-cam", background_factor=0.5),
     teacher=DEMO_TEACHER,
     student=_taught(DEMO_STUDENT, SCENES, "aicsd", DEMO.taps),
     reference=DEMO_STUDENT,

@@ -117,11 +117,7 @@ def matrix(shares: NDArray[np.floating], names: Sequence[str], *, name: str) -> 
         if numbered:
             for (row, column), share in np.ndenumerate(shares):
                 if np.isfinite(share) and share >= 0.005:
-<<<<<<< HEAD
-                    colour = "white" if _luminance(palette(float(share))) <= LIGHTEST_UNDER_WHITE else "black"
-=======
                     colour = "white" if _luminance(np.asarray(palette(share))) <= LIGHTEST_UNDER_WHITE else "black"
->>>>>>> story
                     said = f"{100 * share:.0f}"
                     axes.text(column, row, said, ha="center", va="center", fontsize=10, color=colour)
         return to_svg(figure, name), round(side)
