@@ -72,11 +72,6 @@ class Chain:
         if (self.affinity is None) != (self.confident is None):
             has, lacks = ("affinity", "confident") if self.confident is None else ("confident", "affinity")
             raise ValueError(f"the chain {self.name!r} has {has} and no {lacks}: give both or neither")
-        if self.affinity and (self.seeds is None or "random-walk" not in self.seeds.refine):
-            raise ValueError(
-                f"the chain {self.name!r} has affinity, and no random walk in its seeds that would go along it: add "
-                "random-walk to seeds.refine, or leave out affinity and confident"
-            )
         for later in ("reference", "export"):
             if self.student is None and getattr(self, later) is not None:
                 raise ValueError(f"the chain {self.name!r} has {later} and no student: give a student, or leave it out")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .chain import Reached, can_export, reached, run_chain
+from .chain import Reached, reached, run_chain
 from .recipe import Recipe
 from .recipes import CHAINS, RECIPES
 from .report import RunView, SeedPage, write_report, write_seed_report
@@ -66,7 +66,7 @@ def run_chain_demo(
     chain = CHAINS["demo"]()
     stages = {name: getattr(chain, name) for name in ("classifier", "teacher", "student", "reference")}
     seeded = {name: dataclasses.replace(recipe, seed=seed) for name, recipe in stages.items()}
-    chain = dataclasses.replace(chain, **seeded, export=chain.export if can_export() else None)
+    chain = dataclasses.replace(chain, **seeded)
     return reached(run_chain(chain, folder, watch=watch, say=say, count=count))
 
 

@@ -74,7 +74,11 @@ def predict(
     began = time.perf_counter()
     with interruption() as interrupted:
         for names, batch in by_size(job.unmade(sources, progress), 1 if spec.tile else spec.batch):
-            results = zip(names, batch, predictor(batch, spec), strict=True)
+            try:
+                results = list(zip(names, batch, predictor(batch, spec), strict=True))
+            except RuntimeError as error:  # torch and onnxruntime raise it where memory does not suffice
+                job.give_up([name for _, name in names], tuple(batch.shape[2:]), error)
+                continue
             for (place, name), image, (ids, soft) in results:
                 job.write(place, name, image, ids, soft)
             if interrupted.is_set():
@@ -114,6 +118,12 @@ class Job:
             except (FileError, OSError) as error:
                 self.done.left_out[source.path.as_posix()] = str(error)
             progress(number + 1, len(sources))
+
+    def give_up(self, names: Sequence[str], size: tuple[int, ...], error: RuntimeError) -> None:
+        """Note images that the network could not be asked about."""
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        remedy = f"{size[1]} x {size[0]} pixels: {why}; large images go through with --tile 1024, or a smaller --batch"
+        self.done.left_out |= dict.fromkeys(names, remedy)
 
     def write(self, place: Place, name: str, image: Tensor, ids: Tensor, soft: Tensor | None) -> None:
         """Write what was found of an image; the mask comes last, because it says that the rest is there."""
@@ -164,6 +174,17 @@ class Job:
             self._regions[place] = name, (ids.shape[0], ids.shape[1]), regions(ids)
 
 
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        before = json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file} is damaged ({error}): choose another --out") from error
+    about = before.get("model") if isinstance(before, dict) else None
+    if not isinstance(about, dict) or not {"tile", "overlap", "files"} <= before.keys() or "sha256" not in about:
+        raise ValueError(f"{file} is not of segstill predict: choose another --out")
+    return before
+
+
 def _started(out: Path, predictor: Predictor, sources: Sequence[Source], spec: PredictSpec) -> dict[str, Any]:
     """Write what is being done into the folder, unless it holds something else; return it."""
     made = {
@@ -176,10 +197,10 @@ def _started(out: Path, predictor: Predictor, sources: Sequence[Source], spec: P
     }
     file = out / RECORD
     if file.is_file():
-        before = json.loads(file.read_text())
+        before = _read(file)
         if before["model"]["sha256"] != predictor.digest:
             raise ValueError(
-                f"{out} holds masks of another model ({before['model']['file']}), given {predictor.file}: choose "
+                f"{out} holds masks of another model ({before['model'].get('file')}), given {predictor.file}: choose "
                 "another --out"
             )
         if [before[name] for name in ("tile", "overlap")] != [made[name] for name in ("tile", "overlap")]:

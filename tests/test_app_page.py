@@ -169,6 +169,14 @@ def test_files_outside_the_uploads_and_other_hosts_are_not_served(path, served, 
         assert answer.code in (403, 404)
 
 
+def test_a_page_of_another_site_whose_name_points_here_is_refused(served):
+    request = urllib.request.Request(served[0], headers={"Host": "elsewhere.example:7860"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    with refused.value as answer:
+        assert answer.code == 403
+
+
 def test_uploads_lie_in_a_folder_of_the_page(page, served, runs):  # noqa: F811
     give(page, runs / "scene.png")
     card(page, "student").wait_for()

@@ -92,7 +92,7 @@ def test_a_file_says_what_it_is_and_nothing_of_the_machine_that_wrote_it(run, sh
 
 
 def test_int8_is_smaller_and_the_report_says_what_it_costs(shipped):
-    report = json.loads(shipped.with_suffix(".json").read_text())
+    report = json.loads(shipped.with_name(f"{shipped.name}.json").read_text())
     plain, small = report["rows"][1:]
     assert [row["name"] for row in report["rows"]] == ["torch", "onnx", "int8"]
     assert 0 < small["latency"]["p50"] <= small["latency"]["p95"]

@@ -19,14 +19,30 @@ POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"
 ELSEWHERE = re.compile(r"/(file|proxy)=\s*https?:", re.IGNORECASE)
 """Paths with which gradio would fetch something from another host."""
 
+OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
+"""What a browser on this machine calls it."""
+
 Message = MutableMapping[str, Any]
 
 
 class Guard:
-    """Keeps the page to this host: an ASGI application around another one."""
+    """Keeps the page to this host: an ASGI application around another one.
 
-    def __init__(self, app: Callable[..., Awaitable[None]]):
-        self._app = app
+    Args:
+        app: the other one.
+        here: whether it listens to this machine alone.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]], *, here: bool):
+        self._app, self._here = app, here
+
+    def _refused(self, scope: Message) -> int | None:
+        """Return the status to answer with in the place of the page's."""
+        if ELSEWHERE.search(scope["path"]):
+            return 404
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").rsplit(":", 1)[0]
+        # A page of another site can have its name point here; its requests still carry that name.
+        return 403 if self._here and host not in OWN_NAMES else None
 
     async def __call__(
         self,
@@ -38,8 +54,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if ELSEWHERE.search(scope["path"]):
-            await send({"type": "http.response.start", "status": 404, "headers": []})
+        if refused := self._refused(scope):
+            await send({"type": "http.response.start", "status": refused, "headers": []})
             await send({"type": "http.response.body", "body": b""})
             return
 
@@ -72,7 +88,11 @@ def launch(desk: Desk, folder: Path, *, host: str, port: int, max_mb: int) -> gr
         max_file_size=max_mb * 2**20,
         theme=Base(primary_hue="blue", neutral_hue="slate", font=["system-ui"], font_mono=["monospace"]),
         css=(HERE / "page.css").read_text("utf-8"),
-        app_kwargs={"middleware": [Middleware(Guard)], "docs_url": None, "redoc_url": None},
+        app_kwargs={
+            "middleware": [Middleware(Guard, here=host in (*OWN_NAMES, "::1"))],
+            "docs_url": None,
+            "redoc_url": None,
+        },
     )
     return page
 

@@ -44,7 +44,8 @@ def open_page(models: Sequence[Path], *, host: str = "127.0.0.1", port: int = 78
         try:
             page = launch(desk, Path(folder), host=host, port=port, max_mb=max_mb)
             try:
-                yield f"http://{'localhost' if host in ('0.0.0.0', '::') else host}:{port}"
+                name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+                yield f"http://{name}:{port}"
             finally:
                 page.close(verbose=False)
         finally:

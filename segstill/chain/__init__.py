@@ -1,7 +1,6 @@
 """From image labels to a shipped student: stages that are the existing verbs, with files in between."""
 
-from .finishing import can_export
 from .line import Line, Row, duration, plan, run_chain
 from .summary import Reached, reached
 
-__all__ = ["Line", "Reached", "Row", "can_export", "duration", "plan", "reached", "run_chain"]
+__all__ = ["Line", "Reached", "Row", "duration", "plan", "reached", "run_chain"]

@@ -11,24 +11,26 @@ AGAIN = "again"
 """Folder that these commands write into."""
 
 
-def commands(setting: Setting, split: str, examples: int) -> tuple[str, ...]:
+def commands(setting: Setting, split: str, examples: int, *, reference: bool) -> tuple[str, ...]:
     """Return every stage as its verb with flags; they run in the folder that holds the chain's.
 
     Args:
         setting: the chain.
         split: which images the page scores.
         examples: images on the page.
+        reference: whether the chain has a student on true masks.
     """
     chain, given = setting.chain, setting.given
     if given.student:
-        told = [_export(setting, given.student)] if chain.export else []
-        runs = [given.student]
-        if (setting.out / "reference").is_dir():
+        own = str(setting.student)
+        told = [_export(setting, own)] if chain.export else []
+        runs = [own]
+        if reference:
             told.insert(0, _train(setting, "reference"))
             runs.insert(0, f"{AGAIN}/reference")
         return (*_heading(setting), *told, *_report(setting, runs, split, examples))
     masks, val_masks, told = _masks(setting)
-    teacher = given.teacher or f"{AGAIN}/teacher"
+    teacher = str(setting.teacher) if given.teacher else f"{AGAIN}/teacher"
     if chain.classifier and not given.masks and not given.classifier:
         told.insert(0, _train(setting, "classifier"))
     learned = [*(["--data.masks", masks] if masks else []), *(["--data.val-masks", val_masks] if val_masks else [])]
@@ -38,7 +40,7 @@ def commands(setting: Setting, split: str, examples: int) -> tuple[str, ...]:
     if chain.student:
         told.append(_train(setting, "student", *learned, "--teacher", teacher))
         runs = [f"{AGAIN}/student"]
-        if (setting.out / "reference").is_dir():
+        if reference:
             told.append(_train(setting, "reference"))
             runs.insert(0, f"{AGAIN}/reference")
     if chain.export:
@@ -64,23 +66,21 @@ def _masks(setting: Setting) -> tuple[str | None, str | None, list[str]]:
         masks = None if setting.masks is None else str(setting.masks)
         return masks, masks if given.masks and setting.truth("val") is None else None, []
     assert chain.seeds is not None
-    classifier = given.classifier or f"{AGAIN}/classifier"
+    classifier = str(setting.classifier) if given.classifier else f"{AGAIN}/classifier"
+    own = shlex.join(["cp", "-r", f"{Path(chain.data.masks).absolute()}/.", ""])[:-2] if chain.data.masks else ""
     affinity = f"{AGAIN}/affinity" if chain.affinity else None
     told = []
     if chain.confident and chain.affinity:
         told = [_seeds(chain.confident, classifier, f"{AGAIN}/confident")]
-        weights = given.classifier or f"{AGAIN}/classifier/last.safetensors"
+        told += [f"{own}{AGAIN}/confident  # true masks take the place of seeds"] if own else []
+        weights = str(setting.classifier_file) if given.classifier else f"{AGAIN}/classifier/last.safetensors"
         flags = ["--data.masks", f"{AGAIN}/confident", "--student.weights", weights]
         if setting.makes_val_masks:
             told.append(_seeds(chain.confident, classifier, f"{AGAIN}/confident-val") + " --split val")
             flags += ["--data.val-masks", f"{AGAIN}/confident-val"]
         told.append(_train(setting, "affinity", *flags))
     told.append(_seeds(chain.seeds, classifier, f"{AGAIN}/masks", affinity))
-    if chain.data.masks:
-        told += [
-            "# true masks take the place of seeds:",
-            shlex.join(["cp", "-r", f"{chain.data.masks}/.", f"{AGAIN}/masks"]),
-        ]
+    told += [f"{own}{AGAIN}/masks  # true masks take the place of seeds"] if own else []
     if not setting.makes_val_masks:
         return f"{AGAIN}/masks", None, told
     told.append(_seeds(chain.seeds, classifier, f"{AGAIN}/masks-val", affinity) + " --split val")

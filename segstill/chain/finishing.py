@@ -1,14 +1,15 @@
 """The last stages: the exported student, and the page about the chain."""
 
-import importlib
 import json
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from ..build import checkpoint_file
 from ..chain_recipe import ExportSpec, PageSpec
+from ..export import ExportSpec as Shipping
+from ..export import ParityError, export
+from ..export.runtime import onnx_library, runtime_library
 from ..report import write_report
 from .setting import Setting
 from .stages import Inputs, Record, Stage, as_json
@@ -22,6 +23,9 @@ class Exporting(Stage):
 
     def __init__(self, setting: Setting, spec: ExportSpec):
         super().__init__(setting, "export", "export", ("student",))
+        if spec.format == "onnx" or spec.int8:  # hours before they are needed
+            onnx_library()
+            runtime_library()
         self.spec = spec
         self.file = setting.out / "export" / f"student{SUFFIX[spec.format]}"
 
@@ -52,21 +56,16 @@ def _sized(file: Path) -> str:
     return f"{file.name}, {file.stat().st_size / 1e6:.2g} MB"
 
 
-def can_export() -> bool:
-    """Tell whether this segstill exports."""
-    return find_spec("segstill.export") is not None
-
-
 def export_student(run: Path, file: Path, spec: ExportSpec, say: Callable[[str], None]) -> Record:
     """Export the student of a run into a file, parity included, and return its report.
 
     Raises:
-        ValueError: there is no export, or the file does not answer as the student does.
+        ValueError: the network cannot be exported, or the file does not answer as the network does.
     """
-    if not can_export():
-        raise ValueError("this segstill has no export: leave the stage out of the chain (--skip export)")
-    shipping = importlib.import_module("segstill.export")
-    shipment = shipping.export(run, file, shipping.ExportSpec(**as_json(spec)), say=say)
+    try:
+        shipment = export(run, file, Shipping(**as_json(spec)), say=say)
+    except ParityError as error:
+        raise ValueError(str(error)) from error
     return json.loads(shipment.report.read_text())
 
 
@@ -92,7 +91,7 @@ class Page(Stage):
         setting, contents = self.setting, self.setting.contents
         found = {}
         if setting.begins_with_tags:
-            found["classifier"] = contents.of_file(checkpoint_file(setting.classifier))
+            found["classifier"] = contents.of_file(checkpoint_file(setting.classifier_file))
         if setting.chain.classifier and setting.masks and not setting.given.student:
             found["masks"] = contents.of_masks(setting.masks)
         networks = {"student": setting.student} if setting.chain.student else {}
@@ -113,6 +112,7 @@ class Page(Stage):
         split = "val" if setting.truth("test") is None else "test"
         runs = [setting.out / "reference"] if "reference" in self.needs else []
         runs += [setting.student] if setting.chain.student else []
+        before = {name: self.state[name] for name in self.needs}  # others may be left from another time
         rows = write_report(
             runs or [setting.teacher],
             self.places[0],
@@ -120,7 +120,7 @@ class Page(Stage):
             examples=self.spec.examples,
             title=f"segstill chain: {setting.chain.name}",
             say=setting.say,
-            draw=partial(draw_story, setting=setting, state=self.state, split=split, examples=self.spec.examples),
+            draw=partial(draw_story, setting=setting, state=before, split=split, examples=self.spec.examples),
         )
         scores = {row.name: {"miou": row.scores["miou"], "parameters": row.parameters} for row in rows}
         return {"told": "report.html", "split": split, "scores": scores}

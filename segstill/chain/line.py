@@ -100,6 +100,8 @@ class Line:
         elif entry and entry["key"] != now.key:
             self.setting.say(f"  {now.why}")
             self._set_aside(stage, entry)
+            entry = {}
+        if not entry:
             entry = self._take_back(stage, now.key)
             if entry.get("done") and stage.complete(entry["result"]):
                 self.state["stages"][stage.name] = entry
@@ -141,6 +143,8 @@ class Line:
                 f"{out} was made by the chain {state.get('chain')!r}, expected {chain.name!r}: choose another folder "
                 "with --out, or give that chain"
             )
+        if not isinstance(state.get("stages"), dict):
+            raise ValueError(f"{self.file} names no stages: restore it, or choose another folder with --out")
         return fresh | {"stages": state["stages"]}
 
     def _earlier(self, stage: Stage, key: str) -> Path:
@@ -148,9 +152,9 @@ class Line:
 
     def _set_aside(self, stage: Stage, entry: Record, mark: str = "") -> None:
         aside = self._earlier(stage, entry["key"] + mark)
-        if aside.exists():
-            shutil.rmtree(aside)
-        aside.mkdir(parents=True)
+        if any(place.exists() for place in stage.places):  # else it was killed when all had been moved there
+            shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True, exist_ok=True)
         write(aside / "stage.json", json.dumps(entry))
         for place in stage.places:
             if place.exists():
@@ -179,7 +183,7 @@ def run_chain(
     say: Callable[[str], None] = print,
     count: Callable[[int, int], None] = lambda done, total: None,
 ) -> Record:
-    """Run what is missing or out of date, and return what the state file then says of every stage.
+    """Run what is missing or out of date, and return what the state file then says of each of them, in their order.
 
     Args:
         chain: what to run.
@@ -202,7 +206,7 @@ def run_chain(
         told = line.entry(stage)["result"]["told"]
         say(f"  {told} ({duration(time.perf_counter() - began)})" if did else f"  {told}: done before")
     line.setting.contents.save()
-    return line.state["stages"]
+    return {stage.name: line.entry(stage) for stage in line.stages}
 
 
 def plan(chain: Chain, out: Path, *, given: Given | None = None, say: Callable[[str], None] = print) -> list[Row]:
@@ -250,6 +254,11 @@ def _open(chain: Chain, out: Path, given: Given | None, **tell: Any) -> Line:
                 f"{name} {place} is given, but the chain {chain.name!r} begins at the teacher: pass true masks as "
                 "--data.masks, or choose a chain with a classifier"
             )
+    if chain.affinity and (chain.seeds is None or "random-walk" not in chain.seeds.refine):
+        raise ValueError(
+            f"the chain {chain.name!r} learns affinities, and no random walk of its seeds goes along them: add "
+            "random-walk to --seeds.refine, or leave them out (--skip affinity)"
+        )
     others = [name for name in ("classifier", "masks", "teacher") if getattr(given, name)]
     if given.student and (others or not chain.student):
         what = f"beside a {', a '.join(others)}" if others else f"to the chain {chain.name!r}, which has none"

@@ -108,8 +108,7 @@ class Setting:
         placed = self.for_teacher(recipe)
         unlabelled = _absolute(self.chain.data.unlabelled)
         data = dataclasses.replace(placed.data, unlabelled=str(unlabelled) if unlabelled else placed.data.unlabelled)
-        model = placed.teacher_model
-        return dataclasses.replace(placed, data=data, teacher=str(self.teacher), teacher_model=model)
+        return dataclasses.replace(placed, data=data, teacher=str(self.teacher))
 
     def for_reference(self, recipe: Recipe) -> Recipe:
         """Fill in the places for a student on the data set's own masks."""

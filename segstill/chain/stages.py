@@ -137,7 +137,8 @@ class Training(Stage):
             write(self.folder / "recipe.json", to_json(self.recipe))
         scores = train(self.recipe, self.folder, resume=resume, watch=self.setting.watch, say=self.setting.say)
         best = json.loads((self.folder / "metrics.json").read_text())["best"]
-        return {"told": f"val {headline(best)}", "scores": best, "last": scores, "pace": self._pace()}
+        found = {"told": f"val {headline(best)}", "scores": best, "last": scores, "pace": self._pace()}
+        return found | {"on_seeds": self.recipe.data.val_masks is not None}
 
     def expected(self, before: Record, *, ready: bool = False, begun: bool = False) -> Expected:
         """Return it from the steps of its log, of an earlier run, or from some that are timed now."""

@@ -47,7 +47,7 @@ def draw_story(out: Path, page: PageView, *, setting: Setting, state: Record, sp
         versions = ", ".join(f"{name} {version(name)}" for name in ("onnx", "onnxscript", "onnxruntime"))
         page = dataclasses.replace(page, environment={**page.environment, "exported with": versions})
     shipped, meaning = measure_shipped(setting, split)
-    again = (environment()["command"], *commands(setting, split, examples))
+    again = (environment()["command"], *commands(setting, split, examples, reference="reference" in state))
     story = StoryView(
         page=with_commands(page, again),
         stages=rows,

@@ -19,6 +19,8 @@ class Reached(NamedTuple):
     seconds: float
 
 
+ON_SEEDS = "with seed masks"
+"""Marks a measure of agreement, where there are no true masks."""
 MASKS = {"confident": "confident seeds", "masks": "seed masks"}
 
 
@@ -35,8 +37,8 @@ def reached(state: Record) -> list[Reached]:
         if stage == "classifier":
             rows.append(Reached(stage, "class-wise mAP, val", result["scores"]["class_wise_map"], None, None, seconds))
         elif stage == "affinity":
-            measure = "AUC of pairs of neighbours, val"
-            rows.append(Reached("affinities", measure, result["scores"]["pair_auc"], None, None, seconds))
+            measure = f"AUC of pairs of neighbours{_of(result)}, val"
+            rows.append(Reached("affinities", measure, _number(result["scores"]["pair_auc"]), None, None, seconds))
         elif stage in MASKS:
             scores = result.get("scores", {})
             measure = "no true masks to compare with"
@@ -57,7 +59,16 @@ def reached(state: Record) -> list[Reached]:
 
 
 def _miou(stage: str, state: Record, page: Record) -> tuple[str, float | None]:
+    result = state.get(stage, {}).get("result", {})
     if found := page.get("scores", {}).get(stage):
-        return f"mIoU, {page['split']}", found["miou"]
-    found = state.get(stage, {}).get("result", {}).get("scores", {}).get("miou")
-    return "mIoU, val", None if found is None or math.isnan(found) else found
+        return f"mIoU{_of(result)}, {page['split']}", found["miou"]
+    return f"mIoU{_of(result)}, val", _number(result.get("scores", {}).get("miou"))
+
+
+def _of(result: Record) -> str:
+    """Say what scores compare with, where that is not true masks."""
+    return f" {ON_SEEDS}" if result.get("on_seeds") else ""
+
+
+def _number(found: float | None) -> float | None:
+    return None if found is None or math.isnan(found) else found

@@ -18,7 +18,7 @@ from ..recipes import CHAINS
 from ..tables import stages
 from .console import err, out, parse
 
-Last = Literal["student", "reference", "export", "report"]
+Skipped = Literal["affinity", "student", "reference", "export", "report"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ChainOptions:
     """Folder of all stages; chains/<chain> without it."""
     plan: bool = False
     """Show the stages, what goes in, what is done, and the expected time; run nothing."""
-    skip: tuple[Last, ...] = ()
+    skip: tuple[Skipped, ...] = ()
     """Stages to leave out."""
     classifier_run: Annotated[str | None, tyro.conf.arg(name="classifier.run")] = None
     """A run or checkpoint of one's own in place of the classifier."""
@@ -81,9 +81,11 @@ def still_to_go(rows: Sequence[Row]) -> str:
     return told + (f", and {unknown} stages whose time is not known yet" if known and unknown else "")
 
 
-def without(chain: Chain, skipped: tuple[Last, ...]) -> Chain:
-    """Return the chain without some of its last stages, and without those that need them."""
+def without(chain: Chain, skipped: tuple[Skipped, ...]) -> Chain:
+    """Return the chain without some of its stages, and without those that are of no use then."""
     fields = {"page" if name == "report" else name for name in skipped}
+    if "affinity" in skipped:
+        fields |= {"confident"}
     if "student" in skipped:
         fields |= {"reference", "export"}
     return dataclasses.replace(chain, **dict.fromkeys(fields))

@@ -174,7 +174,7 @@ def export(
     for path, data, _ in files.values():
         write(path, data)
     sides = (looked_at[0].shape[2], looked_at[0].shape[3])
-    shipment = Shipment(about, parity, agreement, tuple(rows), sides, spec.threads, out.with_suffix(".json"))
+    shipment = Shipment(about, parity, agreement, tuple(rows), sides, spec.threads, out.with_name(f"{out.name}.json"))
     write(shipment.report, json.dumps(_plain(shipment), indent=2, default=str))
     return shipment
 

@@ -72,7 +72,7 @@ def trace(shipped: Shipped, size: tuple[int, int] | None, batch: int | None = No
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of torch about itself
-            # What the tracer cannot prove of every size becomes a check inside the graph; `check_other_sizes` tells.
+            # What the tracer cannot prove of every size becomes a check inside the graph; the command tries others.
             program = torch.export.export(
                 shipped, (image,), dynamic_shapes=(free,), prefer_deferred_runtime_asserts_over_guards=True
             )

@@ -164,7 +164,11 @@ class Exported(nn.Module):
             image = image.float() / 255
         given = image.cpu().contiguous()
         parts = given.split(self.about.batch) if self.about.batch else (given,)
-        results = [torch.from_numpy(self._session.run(None, {self._input: part.numpy()})[0]) for part in parts]
+        try:
+            results = [torch.from_numpy(self._session.run(None, {self._input: part.numpy()})[0]) for part in parts]
+        except Exception as error:  # onnxruntime's have no common base but this one
+            shape = tuple(image.shape)
+            raise RuntimeError(f"onnxruntime cannot run this file on images of the shape {shape}: {error}") from error
         return torch.cat(results).to(image.device)
 
 

@@ -148,7 +148,9 @@ def summary(story: StoryView) -> str:
         for stage, words in named.items()
         if (row := by_stage.get(stage)) and row.value is not None
     ]
-    text = f"In mIoU: {', '.join(said)}." if said else summarise(story.page.runs)
+    on_seeds = any("with seed masks" in row.measure for row in story.stages)
+    what = "In mIoU with seed masks, because there are no true ones" if on_seeds else "In mIoU"
+    text = f"{what}: {', '.join(said)}." if said else summarise(story.page.runs)
     student, reference = by_stage.get("student"), by_stage.get("student on true masks")
     if student and reference and student.share is not None and reference.value is not None:
         text += (

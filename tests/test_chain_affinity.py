@@ -1,0 +1,120 @@
+"""A chain that learns affinities from confident seeds, and makes its masks by walking along them."""
+
+import dataclasses
+import json
+
+import pytest
+
+from segstill.chain import plan, run_chain
+from segstill.chain.commands import commands
+from segstill.chain.contents import Contents
+from segstill.chain.setting import Setting
+from segstill.chain.summary import reached
+from segstill.chain_recipe import Given
+from segstill.cli.chaining import without
+from segstill.data.pictures import read_mask
+from segstill.recipe import ModelSpec, SeedSpec, TermSpec
+from segstill.run import read_recipe
+
+from .chains import did, small_chain
+from .data.tag_trees import CLASSES, folder_tree
+
+STAGES = ["classifier", "confident seeds", "affinities", "seed masks", "teacher", "student"]
+
+
+def read(file):
+    """The mask in a file of eight classes."""
+    return read_mask(file, [str(label) for label in range(8)])
+
+
+def with_affinities(chain):
+    """The chain with affinities on the encoder of its classifier."""
+    names = ("encoder", "embed_dim", "depths", "num_heads", "patch_size", "window_size")
+    args = {name: chain.classifier.student.args[name] for name in names} | {"channels": (4, 4, 4)}
+    affinity = dataclasses.replace(
+        chain.classifier,
+        name="affinity",
+        student=ModelSpec(name="affinity", args=args),
+        terms={"affinity": TermSpec()},
+    )
+    walked = dataclasses.replace(chain.seeds, refine=("random-walk",))
+    confident = dataclasses.replace(chain.seeds, refine=(), band=0.02)
+    return dataclasses.replace(chain, confident=confident, affinity=affinity, seeds=walked)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("chain") / "out"
+    assert did(with_affinities(small_chain()), out) == STAGES
+    return out
+
+
+def test_affinities_are_learned_from_confident_seeds_on_the_encoder_of_the_classifier(made):
+    recipe = read_recipe(made / "affinity")
+    assert recipe.data.masks == str(made / "confident")
+    assert recipe.student.weights == str(made / "classifier" / "last.safetensors")
+    assert json.loads((made / "masks" / "seeds.json").read_text())["affinity"] == str(made / "affinity")
+    assert read_recipe(made / "teacher").data.masks == str(made / "masks")
+    confident, walked = [
+        [read(file) for file in sorted((made / name).glob("*.png"))] for name in ("confident", "masks")
+    ]
+    assert len(confident) == len(walked) == 8
+    assert any((mask == 255).any() for mask in confident)
+    assert not any((mask == 255).any() for mask in walked)
+
+
+def test_other_confident_seeds_redo_the_affinities_and_what_follows(made):
+    chain = with_affinities(small_chain())
+    assert did(chain, made) == []
+    other = dataclasses.replace(chain, confident=dataclasses.replace(chain.confident, band=0.05))
+    assert did(other, made)[:3] == ["confident seeds", "affinities", "seed masks"]
+    assert did(chain, made)[0] == "confident seeds"  # and comes back
+
+
+def test_the_page_names_what_every_stage_reached_and_the_commands(made):
+    chain = with_affinities(small_chain())
+    state = run_chain(chain, made, say=lambda sentence: None)
+    rows = {row.stage: row for row in reached(state)}
+    assert "pixels left open" in rows["confident seeds"].measure
+    assert 0 <= rows["affinities"].value <= 1
+    assert "left open" not in rows["seed masks"].measure
+    setting = Setting(chain=chain, out=made, given=Given(), contents=Contents(made / ".contents.json"))
+    told = commands(setting, "val", 2, reference=False)
+    verbs = [words.split()[1] + " " + words.split("--out ")[-1].split()[0] for words in told if "seeds" in words[:15]]
+    assert verbs == ["seeds again/confident", "seeds again/masks"]
+    assert any("--affinity again/affinity" in words for words in told)
+
+
+def test_without_true_masks_they_are_validated_on_confident_seeds(tmp_path):
+    folder_tree(tmp_path / "data")
+    chain = with_affinities(small_chain())
+    shared = dataclasses.replace(chain.data, root=str(tmp_path / "data"), classes=CLASSES)
+
+    def folder(recipe):
+        return dataclasses.replace(recipe, batch_size=2, data=dataclasses.replace(recipe.data, name="folder", args={}))
+
+    chain = dataclasses.replace(
+        chain,
+        data=shared,
+        **{name: folder(getattr(chain, name)) for name in ("classifier", "affinity", "teacher", "student")},
+    )
+    assert did(chain, tmp_path / "out") == STAGES
+    assert read_recipe(tmp_path / "out" / "affinity").data.val_masks == str(tmp_path / "out" / "confident-val")
+    assert (tmp_path / "out" / "masks-val").is_dir()
+    rows = {
+        row.stage: row.measure for row in reached(json.loads((tmp_path / "out" / "chain.json").read_text())["stages"])
+    }
+    assert rows["affinities"] == "AUC of pairs of neighbours with seed masks, val"
+    assert rows["teacher"] == "mIoU with seed masks, val"
+
+
+def test_affinities_without_seeds_to_learn_from_or_a_walk_along_them_are_refused(tmp_path):
+    chain = with_affinities(small_chain())
+    with pytest.raises(ValueError, match="has affinity and no confident: give both or neither"):
+        dataclasses.replace(chain, confident=None)
+    unwalked = dataclasses.replace(chain, seeds=SeedSpec())
+    with pytest.raises(ValueError, match="no random walk of its seeds .*--skip affinity"):
+        plan(unwalked, tmp_path / "out")
+    without_affinity = without(unwalked, ("affinity",))
+    assert without_affinity.affinity is without_affinity.confident is None
+    assert [row.title for row in plan(without_affinity, tmp_path / "out")][:2] == ["classifier", "seed masks"]

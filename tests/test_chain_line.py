@@ -1,0 +1,85 @@
+"""What a chain keeps and shows when it is killed between two writes, when a stage fails, or when its stages change."""
+
+import dataclasses
+import shutil
+
+import pytest
+
+from segstill.chain import reached, run_chain
+from segstill.chain.finishing import export_student
+from segstill.chain.line import Line
+from segstill.chain_recipe import ExportSpec, Given
+from segstill.cli.chaining import without
+from segstill.export import ParityError
+
+from .chains import did, small_chain
+
+quiet = {"say": lambda sentence: None}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("line") / "out"
+    run_chain(small_chain(), out, **quiet)
+    return out
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    shutil.copytree(made, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_a_kill_while_a_stage_is_set_aside_costs_no_training(copy, monkeypatch):
+    chain = small_chain()
+    other = dataclasses.replace(chain, student=dataclasses.replace(chain.student, seed=5))
+    save, calls = Line.save, []
+
+    def killed(line):
+        calls.append(line)
+        raise SystemExit  # all is moved, and nothing of that is written down
+
+    monkeypatch.setattr(Line, "save", killed)
+    with pytest.raises(SystemExit):
+        run_chain(other, copy, **quiet)
+    monkeypatch.setattr(Line, "save", save)
+    assert calls
+    assert not (copy / "student").exists()
+    assert did(other, copy) == ["student"]
+    before = (copy / "earlier").stat()
+    assert before
+    said = []
+    run_chain(chain, copy, say=said.append)
+    assert not any("step" in sentence for sentence in said)
+    assert (copy / "student" / "last.safetensors").is_file()
+
+
+def test_stages_that_were_replaced_are_not_shown(copy):
+    state = run_chain(small_chain(), copy, given=Given(masks=str(copy / "masks")), **quiet)
+    assert list(state) == ["teacher", "student"]
+    assert [row.stage for row in reached(state)] == ["teacher", "student"]
+
+
+def test_a_failed_export_leaves_a_chain_that_can_be_shown(copy, monkeypatch):
+    chain = dataclasses.replace(small_chain(), export=ExportSpec())
+
+    def failing(*args, **more):
+        raise ParityError("the file does not answer as the network")
+
+    monkeypatch.setattr("segstill.chain.finishing.export", failing)
+    with pytest.raises(ValueError, match="export: the file does not answer as the network"):
+        run_chain(chain, copy, **quiet)
+    state = run_chain(without(chain, ("export",)), copy, **quiet)
+    assert [row.stage for row in reached(state)] == ["classifier", "seed masks", "teacher", "student"]
+    with pytest.raises(ValueError, match="does not answer"):
+        export_student(copy / "student", copy / "s.onnx", ExportSpec(), print)
+
+
+def test_without_the_library_an_export_fails_before_anything_is_trained(tmp_path, monkeypatch):
+    def missing():
+        raise ValueError("not installed: pip install 'segstill[export]'")
+
+    monkeypatch.setattr("segstill.chain.finishing.onnx_library", missing)
+    with pytest.raises(ValueError, match="not installed"):
+        run_chain(dataclasses.replace(small_chain(), export=ExportSpec()), tmp_path / "out", **quiet)
+    assert not (tmp_path / "out" / "classifier").exists()
