@@ -49,7 +49,8 @@ def predict(
 ) -> Predicted:
     """Write a palette PNG per image into `out`, areas.csv with the share of every class, and predict.json.
 
-    What is there already is not made again.  A file that cannot be read is left out and listed; the others go on.
+    What is there already is not made again, unless its file was replaced; the tables hold what earlier calls made too.
+    A file that cannot be read is left out and listed; the others go on.
 
     Args:
         model: a run, a checkpoint or an ONNX file; or a predictor.
@@ -71,6 +72,7 @@ def predict(
         video_library()
     record = _started(out, predictor, sources, spec)
     job = Job(predictor, out, spec, Predicted())
+    job.keep([name for name in record["files"] if name not in {source.name for source in sources}])
     began = time.perf_counter()
     with interruption() as interrupted:
         for names, batch in by_size(job.unmade(sources, progress), 1 if spec.tile else spec.batch):
@@ -100,6 +102,15 @@ class Job:
         self.predictor, self.out, self.spec, self.done = predictor, out, spec, done
         self._areas: dict[Place, list[Any]] = {}
         self._regions: dict[Place, tuple[str, tuple[int, int], list[dict[str, Any]]]] = {}
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Note what an earlier job made of other files, first in the tables."""
+        for number, name in enumerate(names):
+            alone = self._path(f"{name}.png")
+            files = [alone] if alone.is_file() else sorted(self._path(name).glob("*.png"))
+            for index, file in enumerate(files):
+                called = file.relative_to(self.out).with_suffix("").as_posix()
+                self._note((number - len(names), index), called, read_mask(file, self.predictor.about.classes))
 
     def unmade(
         self, sources: Sequence[Source], progress: Callable[[int, int], None]
@@ -194,6 +205,7 @@ def _started(out: Path, predictor: Predictor, sources: Sequence[Source], spec: P
         "tile": spec.tile,
         "overlap": spec.overlap if spec.tile else None,
         "files": {source.name: str(source.path.resolve()) for source in sources},
+        "stamps": {source.name: [(about := source.path.stat()).st_size, about.st_mtime_ns] for source in sources},
     }
     file = out / RECORD
     if file.is_file():
@@ -213,7 +225,12 @@ def _started(out: Path, predictor: Predictor, sources: Sequence[Source], spec: P
                 raise ValueError(
                     f"{out} holds {name}.png of {before['files'][name]}, given {path}: choose another --out"
                 )
-        made["files"] = before["files"] | made["files"]
+        for name, stamp in made["stamps"].items():
+            if before.get("stamps", {}).get(name, stamp) != stamp:  # the file was replaced
+                for mask in (out / f"{name}.png", *(out / name).glob("*.png")):
+                    mask.unlink(missing_ok=True)
+        for each in ("files", "stamps"):
+            made[each] = before.get(each, {}) | made[each]
     elif out.is_dir() and any(out.rglob("*.png")):
         raise ValueError(f"{out} holds pictures and no {RECORD}: choose an empty folder with --out")
     out.mkdir(parents=True, exist_ok=True)

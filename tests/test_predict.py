@@ -114,8 +114,15 @@ def test_what_is_there_is_not_made_again_and_another_models_folder_is_refused(ru
     (shots / "other/a.png").write_bytes((shots / "b.png").read_bytes())
     assert call("predict", run, shots / "other", "--out", out) == 2
     assert "holds a.png of" in capsys.readouterr().err
+    assert len((out / "areas.csv").read_text().splitlines()) == 6  # of all calls
     assert call("predict", run, shots / "a.png", "--out", shots / "deep") == 2
     assert "holds pictures and no predict.json" in capsys.readouterr().err
+    (shots / "a.png").write_bytes((shots / "b.png").read_bytes() + b" ")
+    again = predict(run, [str(shots / "a.png"), str(shots / "b.png")], out)
+    assert (again.masks, again.there_already) == (1, 1)
+    (out / "predict.json").write_text('{"a": 1}')
+    assert call("predict", run, shots, "--out", out) == 2
+    assert "is not of segstill predict" in capsys.readouterr().err
 
 
 def test_bad_files_are_listed_at_the_end_and_the_others_are_made(run, shots, tmp_path, capsys):
