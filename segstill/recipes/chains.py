@@ -87,7 +87,7 @@ FOLDER_MASKS = Chain(
 CLASSIFIER = WEAK["demo_weak_v2"]()
 SCENES = replace(DEMO.student.data, labelled=None, args=CLASSIFIER.data.args)
 DEMO_TEACHER = replace(DEMO.teacher, name="demo_teacher", data=SCENES, epochs=8)
-DEMO_STUDENT = replace(DEMO.student, data=SCENES, epochs=8, batch_size=8, evaluate_every=4)
+DEMO_STUDENT = replace(DEMO.student, data=SCENES, epochs=12, batch_size=8, evaluate_every=4)
 DEMO_CHAIN = Chain(
     name="demo",
     classifier=CLASSIFIER,
