@@ -13,6 +13,7 @@ from segstill.cli.chaining import without
 from segstill.export import ParityError
 
 from .chains import did, small_chain
+from .data.tag_trees import class_tree
 
 quiet = {"say": lambda sentence: None}
 
@@ -73,6 +74,25 @@ def test_a_failed_export_leaves_a_chain_that_can_be_shown(copy, monkeypatch):
     assert [row.stage for row in reached(state)] == ["classifier", "seed masks", "teacher", "student"]
     with pytest.raises(ValueError, match="does not answer"):
         export_student(copy / "student", copy / "s.onnx", ExportSpec(), print)
+
+
+def test_a_folder_per_class_goes_through_a_chain(tmp_path):
+    class_tree(tmp_path / "data")
+
+    def on_folder(recipe):
+        return dataclasses.replace(recipe, batch_size=2, data=dataclasses.replace(recipe.data, name="folder", args={}))
+
+    chain = small_chain()
+    chain = dataclasses.replace(
+        chain,
+        data=dataclasses.replace(chain.data, root=str(tmp_path / "data"), classes=("background", "cat", "dog")),
+        **{name: on_folder(getattr(chain, name)) for name in ("classifier", "teacher", "student")},
+    )
+    assert did(chain, tmp_path / "out") == ["classifier", "seed masks", "teacher", "student"]
+    assert did(chain, tmp_path / "out") == []
+    images = tmp_path / "data" / "images" / "train"
+    (images / "cat" / "2.jpg").rename(images / "dog" / "2.jpg")
+    assert did(chain, tmp_path / "out")[0] == "classifier"  # an image has another tag
 
 
 def test_without_the_library_an_export_fails_before_anything_is_trained(tmp_path, monkeypatch):

@@ -28,11 +28,14 @@ class Contents:
         self._known: dict[str, list[Any]] = {}
         if file.is_file():
             with suppress(json.JSONDecodeError):  # it saves time only: else everything is read again
-                self._known = json.loads(file.read_text())
+                known = json.loads(file.read_text())
+                self._known = known if isinstance(known, dict) else {}
         self._new = False
 
     def of_file(self, path: Path) -> str:
-        """Return the hash of a file."""
+        """Return the hash of a file; of a folder, which is what tags an image that lies in it, that of its name."""
+        if path.is_dir():
+            return _digest(path.name)
         state, name = path.stat(), str(path.absolute())
         stamp = [state.st_size, state.st_mtime_ns]
         if self._known.get(name, [])[:2] != stamp:
