@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from segstill.chain import reached, run_chain
+from segstill.chain.alone import alone
 from segstill.chain.finishing import export_student
 from segstill.chain.line import Line
 from segstill.chain_recipe import ExportSpec, Given
@@ -93,6 +94,12 @@ def test_a_folder_per_class_goes_through_a_chain(tmp_path):
     images = tmp_path / "data" / "images" / "train"
     (images / "cat" / "2.jpg").rename(images / "dog" / "2.jpg")
     assert did(chain, tmp_path / "out")[0] == "classifier"  # an image has another tag
+
+
+def test_two_chains_do_not_work_in_one_folder(made):
+    with alone(made), pytest.raises(ValueError, match="another segstill chain works in .* choose another folder"):
+        run_chain(small_chain(), made, **quiet)
+    assert did(small_chain(), made) == []
 
 
 def test_without_the_library_an_export_fails_before_anything_is_trained(tmp_path, monkeypatch):

@@ -73,6 +73,17 @@ def test_a_folder_per_class_needs_no_table(tmp_path):
     assert all("/" in name for name in names)
 
 
+@pytest.mark.parametrize("given", ["masks", "tags"])
+def test_images_in_other_folders_with_masks_or_a_table_are_refused(given, tmp_path):
+    for number in range(3):
+        save(tmp_path / "photos" / "a" / f"{number}.png", picture(number))
+        save(tmp_path / "drawn" / "a" / f"{number}.png", label(number))
+    tags = table(tmp_path, [f"{number},tree" for number in range(3)])
+    other = {"masks": tmp_path / "drawn"} if given == "masks" else {"tags": tags}
+    with pytest.raises(ValueError, match=r"lie in folders of .*photos \(a\), expected them in .* itself"):
+        start(tmp_path / "mine", tmp_path / "photos", classes=CLASSES, **other)
+
+
 def test_split_folders_are_kept(tmp_path):
     for split, count in (("train", 3), ("val", 2)):
         for number in range(count):

@@ -19,9 +19,11 @@ from typing import Any, NamedTuple
 from ..chain_recipe import Chain, Given
 from ..checkpoint import write
 from ..train import Diverged
+from .alone import alone
 from .contents import Contents, differences, key_of
 from .setting import Setting
 from .stages import Expected, Inputs, Record, Stage, line_up
+from .summary import duration
 
 STATE = "chain.json"
 
@@ -129,7 +131,7 @@ class Line:
         chain, out = self.setting.chain, self.setting.out
         fresh = {"chain": chain.name, "segstill": version("segstill"), "stages": {}}
         if not self.file.is_file():
-            if out.is_dir() and any(out.iterdir()):
+            if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
                 raise ValueError(f"{out} holds files and no {STATE}: choose an empty or a new folder with --out")
             return fresh
         try:
@@ -198,14 +200,15 @@ def run_chain(
         KeyboardInterrupt: interrupted; the same call continues.
     """
     line = _open(chain, out, given, say=say, watch=watch, count=count)
-    for number, stage in enumerate(line.stages, start=1):
-        say(f"stage {number} of {len(line.stages)}: {stage.title}")
-        with _told(f"stage {number} of {len(line.stages)}, {stage.title}", line.setting.out):
-            began = time.perf_counter()
-            did = line.bring_up(stage)
-        told = line.entry(stage)["result"]["told"]
-        say(f"  {told} ({duration(time.perf_counter() - began)})" if did else f"  {told}: done before")
-    line.setting.contents.save()
+    with alone(line.setting.out):
+        for number, stage in enumerate(line.stages, start=1):
+            say(f"stage {number} of {len(line.stages)}: {stage.title}")
+            with _told(f"stage {number} of {len(line.stages)}, {stage.title}", line.setting.out):
+                began = time.perf_counter()
+                did = line.bring_up(stage)
+            told = line.entry(stage)["result"]["told"]
+            say(f"  {told} ({duration(time.perf_counter() - began)})" if did else f"  {told}: done before")
+        line.setting.contents.save()
     return {stage.name: line.entry(stage) for stage in line.stages}
 
 
@@ -237,13 +240,6 @@ def plan(chain: Chain, out: Path, *, given: Given | None = None, say: Callable[[
         rows.append(Row(stage.title, places, state, told, left))
     line.setting.contents.save()
     return rows
-
-
-def duration(seconds: float) -> str:
-    """Write a time as 1:05:20, or as 0:07."""
-    whole = round(seconds)
-    minutes = f"{whole // 60 % 60}:{whole % 60:02d}"
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}" if whole >= 3600 else minutes
 
 
 def _open(chain: Chain, out: Path, given: Given | None, **tell: Any) -> Line:

@@ -24,6 +24,13 @@ ON_SEEDS = "with seed masks"
 MASKS = {"confident": "confident seeds", "masks": "seed masks"}
 
 
+def duration(seconds: float) -> str:
+    """Write a time as 1:05:20, or as 0:07."""
+    whole = round(seconds)
+    minutes = f"{whole // 60 % 60}:{whole % 60:02d}"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}" if whole >= 3600 else minutes
+
+
 def reached(state: Record) -> list[Reached]:
     """Return what each stage reached, as `run_chain` returns it.
 

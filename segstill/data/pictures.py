@@ -3,7 +3,8 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from ..batch import IGNORE
 
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 """What the decoders raise of a file that they cannot read."""
+MOST_PIXELS = 1_000_000_000
+"""Of a file of the user's own: 3 GB when it is decoded."""
 FOREIGN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are read in this process alone, as a picture of unknown origin should be; EPS starts another program."""
 
@@ -158,15 +161,29 @@ def same_size(image_path: Path, image: Tensor, mask_path: Path, mask: Tensor) ->
         raise FileError(mask_path, given, "draw the mask at the image's size (after its EXIF rotation)")
 
 
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Lift PIL's limit, which is for files of unknown origin (see `check_foreign`); aerial images pass it."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def _decode(path: Path) -> Image.Image:
     """Open and decode the whole file; what the decoders raise becomes one kind of error that names the file."""
     try:
-        with path.open("rb") as stream:
+        with path.open("rb") as stream, _any_size():
             image = Image.open(stream)
+            pixels = image.width * image.height
+            if pixels > MOST_PIXELS:
+                given = f"has {pixels / 1e6:.0f} million pixels, expected at most {MOST_PIXELS / 1e6:.0f}"
+                raise FileError(path, given, "cut it into several images")
             image.load()
-    except FileNotFoundError:
+    except (FileNotFoundError, FileError):
         raise
-    except DAMAGED as error:
+    except (*DAMAGED, MemoryError) as error:
         given = "is empty" if path.is_file() and path.stat().st_size == 0 else f"does not decode ({error})"
         raise FileError(path, given, "replace the file; `segstill check` lists every such file") from error
     return image

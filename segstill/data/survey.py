@@ -67,6 +67,12 @@ def survey(images: Path, tags: Path | None = None, masks: Path | None = None) ->
     if not found:
         raise ValueError(f"{images} holds no image that is read here, nor do the folders in it: correct --images")
     by_class = tuple(path.name for path in inside) if not splits and next(iter(found.values())).parent != images else ()
+    if by_class and (tags or masks):
+        what = "table of tags" if tags else "folder of masks"
+        raise ValueError(
+            f"the images lie in folders of {images} ({', '.join(by_class[:3])}), expected them in {images} itself, or "
+            f"in folders train and val of it, where a {what} is given: move them there"
+        )
     sizes, unreadable = _sizes(_spread(list(found.values())))
     drawn = {} if masks is None else _masks(masks, splits)
     labelled = frozenset(drawn.keys() & found.keys())

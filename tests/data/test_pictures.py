@@ -91,6 +91,18 @@ def test_a_truncated_jpeg_is_refused_and_named(tmp_path, kind, share):
         read_image(tmp_path / kind)
 
 
+def test_images_beyond_the_limit_for_unknown_files_are_read_and_those_beyond_all_limits_named(tmp_path, monkeypatch):
+    Image.fromarray(picture(0, 64, 64)).save(tmp_path / "aerial.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(tmp_path / "aerial.png").shape == (3, 64, 64)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    monkeypatch.setattr("segstill.data.pictures.MOST_PIXELS", 1000)
+    with pytest.raises(FileError, match="million pixels, expected at most .* cut it into several"):
+        read_image(tmp_path / "aerial.png")
+
+
 def test_bytes_that_were_damaged_anywhere_raise_nothing_else(tmp_path):
     for kind in ("JPEG", "PNG", "TIFF", "BMP", "WEBP"):
         content = encoded(RGB, kind)
