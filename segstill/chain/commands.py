@@ -67,12 +67,11 @@ def _masks(setting: Setting) -> tuple[str | None, str | None, list[str]]:
         return masks, masks if given.masks and setting.truth("val") is None else None, []
     assert chain.seeds is not None
     classifier = str(setting.classifier) if given.classifier else f"{AGAIN}/classifier"
-    own = shlex.join(["cp", "-r", f"{Path(chain.data.masks).absolute()}/.", ""])[:-2] if chain.data.masks else ""
     affinity = f"{AGAIN}/affinity" if chain.affinity else None
     told = []
     if chain.confident and chain.affinity:
         told = [_seeds(chain.confident, classifier, f"{AGAIN}/confident")]
-        told += [f"{own}{AGAIN}/confident  # true masks take the place of seeds"] if own else []
+        told += _true(setting, f"{AGAIN}/confident")
         weights = str(setting.classifier_file) if given.classifier else f"{AGAIN}/classifier/last.safetensors"
         flags = ["--data.masks", f"{AGAIN}/confident", "--student.weights", weights]
         if setting.makes_val_masks:
@@ -80,11 +79,18 @@ def _masks(setting: Setting) -> tuple[str | None, str | None, list[str]]:
             flags += ["--data.val-masks", f"{AGAIN}/confident-val"]
         told.append(_train(setting, "affinity", *flags))
     told.append(_seeds(chain.seeds, classifier, f"{AGAIN}/masks", affinity))
-    told += [f"{own}{AGAIN}/masks  # true masks take the place of seeds"] if own else []
+    told += _true(setting, f"{AGAIN}/masks")
     if not setting.makes_val_masks:
         return f"{AGAIN}/masks", None, told
     told.append(_seeds(chain.seeds, classifier, f"{AGAIN}/masks-val", affinity) + " --split val")
     return f"{AGAIN}/masks", f"{AGAIN}/masks-val", told
+
+
+def _true(setting: Setting, to: str) -> list[str]:
+    masks = setting.chain.data.masks
+    if masks is None:
+        return []
+    return ["# true masks take the place of seeds:", shlex.join(["cp", "-r", f"{Path(masks).absolute()}/.", to])]
 
 
 def _train(setting: Setting, name: str, *flags: str) -> str:
