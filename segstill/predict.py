@@ -8,7 +8,6 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,9 @@ from .data.sources import Source, find_sources, video_library
 from .predictor import Predictor, PredictSpec
 from .report.sheet import overlay_jpeg
 from .run import interruption
+from .seeding import Written
 
 RECORD = "predict.json"
-
-
-@dataclass
-class Predicted:
-    """What a job wrote and what it left out."""
-
-    masks: int = 0
-    there_already: int = 0
-    left_out: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 def predict(
@@ -46,7 +36,7 @@ def predict(
     spec: PredictSpec | None = None,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Predicted:
+) -> Written:
     """Write a palette PNG per image into `out`, areas.csv with the share of every class, and predict.json.
 
     What is there already is not made again, unless its file was replaced; the tables hold what earlier calls made too.
@@ -71,7 +61,7 @@ def predict(
     if any(source.is_video for source in sources):
         video_library()
     record = _started(out, predictor, sources, spec)
-    job = Job(predictor, out, spec, Predicted())
+    job = Job(predictor, out, spec, Written())
     job.keep([name for name in record["files"] if name not in {source.name for source in sources}])
     began = time.perf_counter()
     with interruption() as interrupted:
@@ -98,7 +88,7 @@ Place = tuple[int, int]
 class Job:
     """Writes what is found of one image after the other, and tables of all in the order that they were given."""
 
-    def __init__(self, predictor: Predictor, out: Path, spec: PredictSpec, done: Predicted):
+    def __init__(self, predictor: Predictor, out: Path, spec: PredictSpec, done: Written):
         self.predictor, self.out, self.spec, self.done = predictor, out, spec, done
         self._areas: dict[Place, list[Any]] = {}
         self._regions: dict[Place, tuple[str, tuple[int, int], list[dict[str, Any]]]] = {}

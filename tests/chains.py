@@ -3,6 +3,8 @@
 import dataclasses
 
 from segstill.chain import run_chain
+from segstill.data import open_dataset
+from segstill.data.pictures import png
 from segstill.recipes import CHAINS
 
 SCENES = {"count": 8, "size": (32, 48), "kinds": (1, 3)}
@@ -27,6 +29,27 @@ def small_chain(**changes):
         "page": None,
     }
     return dataclasses.replace(chain, **fields | changes)
+
+
+def on_folder(chain, root, classes, **changes):
+    """The chain on one's own images in `root`, from the classifier on."""
+
+    def moved(recipe):
+        return dataclasses.replace(recipe, batch_size=2, data=dataclasses.replace(recipe.data, name="folder", args={}))
+
+    chain = dataclasses.replace(chain, **changes)
+    names = ("classifier", "affinity", "teacher", "student", "reference")
+    recipes = {name: moved(getattr(chain, name)) for name in names if getattr(chain, name)}
+    return dataclasses.replace(chain, data=dataclasses.replace(chain.data, root=str(root), classes=classes), **recipes)
+
+
+def with_true_masks(chain, folder):
+    """The chain with true masks of its first and fourth image, which are written into `folder`; and all of them."""
+    truth = open_dataset(chain.teacher.data, "train")
+    folder.mkdir()
+    for index in (0, 3):
+        (folder / f"{truth.name(index)}.png").write_bytes(png(truth[index][1], truth.palette))
+    return dataclasses.replace(chain, data=dataclasses.replace(chain.data, masks=str(folder))), truth
 
 
 def did(chain, out, **given):

@@ -20,7 +20,7 @@ from segstill.recipes import CHAINS
 from segstill.run import read_recipe
 from segstill.train import Diverged
 
-from .chains import did, small_chain
+from .chains import did, on_folder, small_chain, with_true_masks
 from .data.tag_trees import CLASSES, folder_tree
 
 quiet = {"say": lambda sentence: None}
@@ -202,12 +202,7 @@ def test_what_goes_wrong_says_in_which_stage_and_keeps_its_kind(tmp_path):
 
 
 def test_true_masks_of_a_part_are_used_and_not_scored(made, tmp_path):
-    chain = small_chain()
-    truth = open_dataset(chain.teacher.data, "train")
-    (tmp_path / "true").mkdir()
-    for index in (0, 3):
-        (tmp_path / "true" / f"{truth.name(index)}.png").write_bytes(png(truth[index][1], truth.palette))
-    chain = dataclasses.replace(chain, data=dataclasses.replace(chain.data, masks=str(tmp_path / "true")))
+    chain, truth = with_true_masks(small_chain(), tmp_path / "true")
     given = Given(classifier=str(made / "classifier"))
     state = run_chain(chain, tmp_path / "out", given=given, **quiet)
     result = state["masks"]["result"]
@@ -219,18 +214,7 @@ def test_true_masks_of_a_part_are_used_and_not_scored(made, tmp_path):
 
 def test_images_with_tags_and_no_mask_at_all_go_through_the_chain(tmp_path):
     folder_tree(tmp_path / "data")
-    chain = small_chain()
-
-    def on_folder(recipe):
-        return dataclasses.replace(recipe, batch_size=2, data=dataclasses.replace(recipe.data, name="folder", args={}))
-
-    chain = dataclasses.replace(
-        chain,
-        data=dataclasses.replace(chain.data, root=str(tmp_path / "data"), classes=CLASSES),
-        **{name: on_folder(getattr(chain, name)) for name in ("classifier", "teacher", "student")},
-        reference=CHAINS["demo"]().reference,
-    )
-    chain = dataclasses.replace(chain, reference=on_folder(chain.reference))
+    chain = on_folder(small_chain(), tmp_path / "data", CLASSES, reference=CHAINS["demo"]().reference)
     said = []
     state = run_chain(chain, tmp_path / "out", say=said.append)
     assert "reference" not in state

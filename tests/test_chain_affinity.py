@@ -16,7 +16,7 @@ from segstill.data.pictures import read_mask
 from segstill.recipe import ModelSpec, SeedSpec, TermSpec
 from segstill.run import read_recipe
 
-from .chains import did, small_chain
+from .chains import did, on_folder, small_chain
 from .data.tag_trees import CLASSES, folder_tree
 
 STAGES = ["classifier", "confident seeds", "affinities", "seed masks", "teacher", "student"]
@@ -87,17 +87,7 @@ def test_the_page_names_what_every_stage_reached_and_the_commands(made):
 
 def test_without_true_masks_they_are_validated_on_confident_seeds(tmp_path):
     folder_tree(tmp_path / "data")
-    chain = with_affinities(small_chain())
-    shared = dataclasses.replace(chain.data, root=str(tmp_path / "data"), classes=CLASSES)
-
-    def folder(recipe):
-        return dataclasses.replace(recipe, batch_size=2, data=dataclasses.replace(recipe.data, name="folder", args={}))
-
-    chain = dataclasses.replace(
-        chain,
-        data=shared,
-        **{name: folder(getattr(chain, name)) for name in ("classifier", "affinity", "teacher", "student")},
-    )
+    chain = on_folder(with_affinities(small_chain()), tmp_path / "data", CLASSES)
     assert did(chain, tmp_path / "out") == STAGES
     assert read_recipe(tmp_path / "out" / "affinity").data.val_masks == str(tmp_path / "out" / "confident-val")
     assert (tmp_path / "out" / "masks-val").is_dir()

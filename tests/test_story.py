@@ -14,12 +14,10 @@ import pytest
 from segstill.chain import run_chain
 from segstill.chain_recipe import ExportSpec, Given, PageSpec
 from segstill.cli import main
-from segstill.data import open_dataset
-from segstill.data.pictures import png
 from segstill.report.sheet import contact_sheet
 from segstill.report.story import SeedView, StageRow, StoryView, write_story
 
-from .chains import did, small_chain
+from .chains import did, small_chain, with_true_masks
 from .pages import whole_page
 from .test_mistakes import page
 from .test_report import Reader
@@ -52,12 +50,7 @@ def whole_chain(**changes):
 def made(tmp_path_factory):
     """A whole chain, with true masks of two of its images."""
     folder = tmp_path_factory.mktemp("story")
-    chain = whole_chain()
-    truth = open_dataset(chain.teacher.data, "train")
-    (folder / "true").mkdir()
-    for index in (0, 3):
-        (folder / "true" / f"{truth.name(index)}.png").write_bytes(png(truth[index][1], truth.palette))
-    chain = dataclasses.replace(chain, data=dataclasses.replace(chain.data, masks=str(folder / "true")))
+    chain, _ = with_true_masks(whole_chain(), folder / "true")
     run_chain(chain, folder / "out", **QUIET)
     return folder / "out"
 

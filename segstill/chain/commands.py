@@ -20,15 +20,21 @@ def commands(setting: Setting, split: str, examples: int, *, reference: bool) ->
         examples: images on the page.
         reference: whether the chain has a student on true masks.
     """
+    told, runs = _learned(setting)
+    if reference:
+        told.append(_train(setting, "reference"))
+        runs.insert(0, f"{AGAIN}/reference")
+    if setting.chain.export:
+        told.append(_export(setting, runs[-1]))
+    heading = f"# the same stages one by one, in the folder that holds {setting.out.name}:"
+    return (heading, *told, *_report(setting, runs, split, examples))
+
+
+def _learned(setting: Setting) -> tuple[list[str], list[str]]:
+    """Return what makes teacher and student, and the run that the page is about."""
     chain, given = setting.chain, setting.given
     if given.student:
-        own = str(setting.student)
-        told = [_export(setting, own)] if chain.export else []
-        runs = [own]
-        if reference:
-            told.insert(0, _train(setting, "reference"))
-            runs.insert(0, f"{AGAIN}/reference")
-        return (*_heading(setting), *told, *_report(setting, runs, split, examples))
+        return [], [str(setting.student)]
     masks, val_masks, told = _masks(setting)
     teacher = str(setting.teacher) if given.teacher else f"{AGAIN}/teacher"
     if chain.classifier and not given.masks and not given.classifier:
@@ -36,20 +42,9 @@ def commands(setting: Setting, split: str, examples: int, *, reference: bool) ->
     learned = [*(["--data.masks", masks] if masks else []), *(["--data.val-masks", val_masks] if val_masks else [])]
     if not given.teacher:
         told.append(_train(setting, "teacher", *learned))
-    runs = [teacher]
-    if chain.student:
-        told.append(_train(setting, "student", *learned, "--teacher", teacher))
-        runs = [f"{AGAIN}/student"]
-        if reference:
-            told.append(_train(setting, "reference"))
-            runs.insert(0, f"{AGAIN}/reference")
-    if chain.export:
-        told.append(_export(setting, f"{AGAIN}/student"))
-    return (*_heading(setting), *told, *_report(setting, runs, split, examples))
-
-
-def _heading(setting: Setting) -> tuple[str]:
-    return (f"# the same stages one by one, in the folder that holds {setting.out.name}:",)
+    if not chain.student:
+        return told, [teacher]
+    return [*told, _train(setting, "student", *learned, "--teacher", teacher)], [f"{AGAIN}/student"]
 
 
 def _report(setting: Setting, runs: list[str], split: str, examples: int) -> tuple[str, ...]:

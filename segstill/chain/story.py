@@ -57,6 +57,7 @@ def draw_story(out: Path, page: PageView, *, setting: Setting, state: Record, sp
         seeds=seeds,
         sheet=sheet.read_bytes() if sheet.is_file() else None,
         recipe=to_json(setting.chain),
+        on_seeds=any(entry["result"].get("on_seeds") for entry in state.values()),
     )
     write_story(out, story)
 

@@ -19,8 +19,6 @@ class Reached(NamedTuple):
     seconds: float
 
 
-ON_SEEDS = "with seed masks"
-"""Marks a measure of agreement, where there are no true masks."""
 MASKS = {"confident": "confident seeds", "masks": "seed masks"}
 
 
@@ -74,7 +72,7 @@ def _miou(stage: str, state: Record, page: Record) -> tuple[str, float | None]:
 
 def _of(result: Record) -> str:
     """Say what scores compare with, where that is not true masks."""
-    return f" {ON_SEEDS}" if result.get("on_seeds") else ""
+    return " with seed masks" if result.get("on_seeds") else ""
 
 
 def _number(found: float | None) -> float | None:

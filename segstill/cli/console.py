@@ -1,12 +1,14 @@
 """What all verbs share: where they print, and how they read their flags."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 
 from ..recipe import DataSpec, ModelSpec, Recipe
+from ..seeding import Written
 
 out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 150)
 err = Console(stderr=True, soft_wrap=True)
@@ -14,6 +16,19 @@ SETTINGS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
 NOTHING = Recipe(name="", data=DataSpec(name=""), student=ModelSpec(name=""))
 """Takes the arguments of a data set where there is no recipe yet."""
 DataRoot = Annotated[str | None, tyro.conf.arg(name="data.root")]
+
+
+def tell_written(written: Written, folder: Path, inputs: str) -> int:
+    """Say what a job wrote into a folder and which of its `inputs` it left out; return the exit status."""
+    for name, problem in written.left_out.items():
+        err.print(f"left out {name}: {problem}", style="yellow", markup=False, highlight=False)
+    rate = f", {written.masks / written.seconds:.1f} images/s" if written.masks else ""
+    out.print(
+        f"wrote {written.masks} masks into {folder}{rate}; {written.there_already} were there already, "
+        f"{len(written.left_out)} {inputs} were left out",
+        highlight=False,
+    )
+    return 1 if written.left_out else 0
 
 
 def parse(kind: Any, args: list[str], verb: str, **settings: Any) -> Any:

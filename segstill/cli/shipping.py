@@ -11,7 +11,7 @@ from ..predict import predict
 from ..predictor import Predictor, PredictSpec
 from ..progress import counting
 from ..tables import shipment
-from .console import DataRoot, err, out, parse
+from .console import DataRoot, err, out, parse, tell_written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +82,7 @@ def run_predict(args: list[str]) -> int:
     predictor = Predictor(options.model, data_root=options.data_root, threads=options.threads)
     with counting(err, "files read") as progress:
         done = predict(predictor, options.images, options.out, spec, progress=progress)
-    for name, problem in done.left_out.items():
-        err.print(f"left out {name}: {problem}", style="yellow", markup=False, highlight=False)
-    rate = f", {done.masks / done.seconds:.1f} images/s" if done.masks else ""
-    out.print(
-        f"wrote {done.masks} masks into {options.out}{rate}; {done.there_already} were there already, "
-        f"{len(done.left_out)} files were left out",
-        highlight=False,
-    )
-    return 1 if done.left_out else 0
+    return tell_written(done, options.out, "files")
 
 
 def takes(about: About) -> str:

@@ -17,7 +17,7 @@ from ..progress import counting
 from ..recipe import DataSpec, read_data_spec
 from ..seed_masks import load_affinity, load_classifier, same_classes, score_masks, write_sheet
 from ..seeding import SeedSpec, write_seeds
-from .console import NOTHING, DataRoot, err, out, parse
+from .console import NOTHING, DataRoot, err, parse, tell_written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +71,9 @@ def run_seeds(args: list[str]) -> int:
             soft=options.soft,
             progress=progress,
         )
-    for name, problem in written.left_out.items():
-        err.print(f"left out {name}: {problem}", style="yellow", markup=False, highlight=False)
     if options.sheet:
         write_sheet(dataset, options.out, options.sheet)
-    rate = f", {written.masks / written.seconds:.1f} images/s" if written.masks else ""
-    out.print(
-        f"wrote {written.masks} masks into {options.out}{rate}; {written.there_already} were there already, "
-        f"{len(written.left_out)} images were left out",
-        highlight=False,
-    )
-    return 1 if written.left_out else 0
+    return tell_written(written, options.out, "images")
 
 
 def score_classifier(

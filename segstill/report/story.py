@@ -80,6 +80,8 @@ class StoryView:
     """What their size, accuracy and latency were measured on."""
     recipe: str = ""
     """The chain as JSON."""
+    on_seeds: bool = False
+    """Whether networks were scored on seed masks, because there are no true ones."""
 
 
 def write_story(path: Path, story: StoryView) -> None:
@@ -148,8 +150,7 @@ def summary(story: StoryView) -> str:
         for stage, words in named.items()
         if (row := by_stage.get(stage)) and row.value is not None
     ]
-    on_seeds = any("with seed masks" in row.measure for row in story.stages)
-    what = "In mIoU with seed masks, because there are no true ones" if on_seeds else "In mIoU"
+    what = "In mIoU with seed masks, because there are no true ones" if story.on_seeds else "In mIoU"
     text = f"{what}: {', '.join(said)}." if said else summarise(story.page.runs)
     student, reference = by_stage.get("student"), by_stage.get("student on true masks")
     if student and reference and student.share is not None and reference.value is not None:
