@@ -1,5 +1,6 @@
 """Where a run happens and what it was given: versions, hardware, command, date, and whose teacher."""
 
+import ctypes
 import json
 import os
 import platform
@@ -27,6 +28,21 @@ def environment() -> dict[str, Any]:
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "versions": {name: version(name) for name in packages},
     }
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep what it frees for what it needs next; tell whether its C library knows how (glibc does).
+
+    By default glibc hands every large block back to the system, and each training step faults in all of its activations
+    again: measured on CPUs, that is a quarter of the time of a step (`bench/step.py`).  The price is that the process
+    stays as large as it was at its largest.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
+        return False
+    trim_threshold, most_mapped = -1, -4  # the names of <malloc.h>: M_TRIM_THRESHOLD, M_MMAP_MAX
+    return bool(mallopt(most_mapped, 0)) and bool(mallopt(trim_threshold, -1))
 
 
 def _program() -> list[str]:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -103,3 +104,29 @@ def test_the_command_that_is_kept_can_be_run_again(argv, command, monkeypatch):
     monkeypatch.setattr(sys, "argv", argv)
     assert environment()["command"] == command
     assert re.match(r"\d{4}-\d\d-\d\dT", environment()["date"])
+
+
+FAULTS = """
+import resource, sys
+import torch
+from segstill.environment import keep_freed_memory
+kept = keep_freed_memory() if sys.argv[1] == "kept" else True
+for _ in range(3):  # what is made once, on the first of these, may lie in their way
+    torch.ones(25_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(25_000_000)
+print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only the C library of Linux returns memory and can be told not to")
+def test_memory_that_was_freed_is_used_again_without_page_faults():
+    def faults(how):
+        output = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+        return map(int, output.stdout.split())
+
+    kept, few = faults("kept")
+    if not kept:
+        pytest.skip("this C library has no mallopt")
+    _, many = faults("returned")
+    assert few < 100 < 1000 < many

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..build import find
+from ..environment import keep_freed_memory
 from ..train import Diverged
 from .chaining import run_chain_verb
 from .console import err, out
@@ -47,6 +48,7 @@ def main(args: list[str] | None = None) -> None:
     if args[0] in ("-V", "--version"):
         print(version("segstill"))
         return
+    keep_freed_memory()
     try:
         code = find(VERBS, args[0], "verb")(args[1:])
     except (ValueError, OSError, Diverged, KeyboardInterrupt) as error:
