@@ -153,7 +153,9 @@ def test_the_plan_of_a_new_chain_writes_nothing_and_says_what_it_knows(tmp_path)
         ("student", "waits for masks, teacher"),
     ]
     assert rows[0].expected.endswith("from 2 steps that were timed now")
-    assert rows[2].expected == "unknown until its first steps"
+    assert rows[1].expected.endswith("from 2 images that were timed now, with random weights")
+    assert all(row.expected.endswith("from steps on noise that were timed now") for row in rows[2:])
+    assert all(row.left for row in rows)
     assert not (tmp_path / "new").exists()
 
 
@@ -262,8 +264,8 @@ def test_the_command_line_shows_the_plan_and_takes_every_field_as_a_flag(tmp_pat
     assert not left.value.code
     shown = capsys.readouterr().out
     assert "seed masks" in shown
-    assert re.search(r"about \d+:\d\d to go, and \d stages whose time is not known yet", shown)
-    assert "unknown until its first steps" in shown
+    assert re.search(r"about \d+:\d\d to go; not counted: 1 of the stages", shown)
+    assert "not known beforehand" in shown
     assert not (tmp_path / "out").exists()
     with pytest.raises(SystemExit) as left:
         main(["chain", "weak_to_student_nowhere"])

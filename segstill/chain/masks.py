@@ -5,18 +5,19 @@ import json
 import time
 from pathlib import Path
 
-from ..build import checkpoint_file
+from ..build import build_model, checkpoint_file
 from ..checkpoint import write
 from ..data import Masked
 from ..data.dataset import SegmentationDataset
 from ..data.parts import Part
 from ..evaluate import find_devices
+from ..models import AffinityNet, Classifier
 from ..recipe import SeedSpec
 from ..seed_masks import load_affinity, load_classifier, same_classes, score_masks, write_sheet
 from ..seeding import class_maps, refined, write_seeds
 from .contents import masks_in
 from .setting import Setting
-from .stages import MEASURED, UNKNOWN, Expected, Inputs, Record, Stage, as_json
+from .stages import MEASURED, Expected, Inputs, Record, Stage, as_json
 
 SHEET = 48
 """Pictures on the contact sheet."""
@@ -111,27 +112,43 @@ class Masks(Stage):
         left += len(self.setting.tagged("val")) if self.setting.makes_val_masks else 0
         if before.get("pace"):
             return Expected(left * before["pace"], "from the images of an earlier time")
-        if not ready:
-            return UNKNOWN
-        saved, classifier = load_classifier(self.setting.classifier)
-        same_classes(saved, dataset.classes)
         device = find_devices().device
+        classifier, affinity = self._networks(dataset.classes) if ready else self._random(len(dataset.classes))
         model = classifier.eval().to(device)
-        affinity = load_affinity(self.affinity, self.spec)
         began = time.perf_counter()
         for index in range(min(MEASURED, len(dataset))):
             image, tags = dataset[index][0][None].to(device), dataset.tags(index)
             if tags is not None:
                 refined(image, class_maps(model, image, tags[None].to(device), self.spec), self.spec, affinity)
         each = (time.perf_counter() - began) / min(MEASURED, len(dataset))
-        return Expected(left * each, f"from {min(MEASURED, len(dataset))} images that were timed now")
+        networks = "" if ready else ", with random weights"
+        return Expected(left * each, f"from {min(MEASURED, len(dataset))} images that were timed now{networks}")
+
+    def _networks(self, classes: tuple[str, ...]) -> tuple[Classifier, AffinityNet | None]:
+        saved, classifier = load_classifier(self.setting.classifier)
+        same_classes(saved, classes)
+        return classifier, load_affinity(self.affinity, self.spec)
+
+    def _random(self, classes: int) -> tuple[Classifier, AffinityNet | None]:
+        """Build what will make the masks, as quick as it will be and as wrong as it is now."""
+        chain, device = self.setting.chain, find_devices().device
+        built = [
+            recipe and build_model(dataclasses.replace(recipe.student, weights=None), classes)
+            for recipe in (chain.classifier, chain.affinity if self.affinity else None)
+        ]
+        classifier, affinity = built
+        assert isinstance(classifier, Classifier)
+        return classifier, affinity.to(device) if isinstance(affinity, AffinityNet) else None
 
     def _write(self, dataset: SegmentationDataset, split: str, folder: Path) -> tuple[dict[str, str], float | None]:
         """Write what is missing of one split; return what was left out, and the seconds of an image."""
-        saved, classifier = load_classifier(self.setting.classifier)
-        same_classes(saved, dataset.classes)
+        classifier, affinity = self._networks(dataset.classes)
         data = dataclasses.replace(self.setting.data, workers=0)
-        about = {"classifier": str(saved.file), "data": dataclasses.asdict(data), "split": split}
+        about = {
+            "classifier": str(checkpoint_file(self.setting.classifier_file)),
+            "data": dataclasses.asdict(data),
+            "split": split,
+        }
         about["affinity"] = self.affinity and str(self.affinity)
         # Places may have changed since an interruption; what they hold has not, or this would not go on.
         if (folder / "seeds.json").is_file():
@@ -143,7 +160,7 @@ class Masks(Stage):
             dataset,
             folder,
             self.spec,
-            affinity=load_affinity(self.affinity, self.spec),
+            affinity=affinity,
             about=about,
             progress=self.setting.count,
         )

@@ -8,10 +8,11 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..build import build_training_data, checkpoint_file
+from ..build import build_model, build_training_data, checkpoint_file, load_teacher
 from ..checkpoint import write
-from ..cost import measure_step
+from ..cost import estimate_step, measure_step
 from ..data import open_dataset, open_tagged
+from ..data.dataset import SegmentationDataset
 from ..evaluate import headline
 from ..models import CLASSIFIERS
 from ..recipe import Recipe, to_json
@@ -32,7 +33,7 @@ class Expected(NamedTuple):
     """Where the number comes from, in words."""
 
 
-UNKNOWN = Expected(None, "unknown until its first steps")
+UNKNOWN = Expected(None, "not known beforehand")
 MEASURED = 2
 """Steps, or images, that are timed for a plan."""
 
@@ -149,19 +150,32 @@ class Training(Stage):
         if before.get("pace"):
             return Expected(total * before["pace"], "from the steps of its earlier run")
         if not ready:
-            return UNKNOWN
+            return Expected(total * self._estimate(), "from steps on noise that were timed now")
         pace = measure_step(self.recipe, steps=MEASURED, warm=1)
         return Expected(total * pace, f"from {MEASURED} steps that were timed now")
+
+    def _estimate(self) -> float:
+        """Return about how long a step takes when what goes in is there."""
+        setting, recipe = self.setting, self.recipe
+        classes = setting.tagged("train").classes if setting.chain.classifier else self._labelled().classes
+        teacher = None
+        if recipe.teacher and setting.given.teacher:
+            teacher = load_teacher(recipe, classes, say=lambda sentence: None)
+        elif recipe.teacher:
+            teacher = build_model(dataclasses.replace(setting.chain.teacher.student, weights=None), len(classes)).eval()
+        return estimate_step(recipe, len(classes), teacher)
 
     def _pace(self) -> float | None:
         seconds = [line["seconds"] for line in read_log(self.folder) if line["kind"] == "step"]
         return statistics.median(seconds) if seconds else None
 
     def _images(self) -> int:
-        data = self.recipe.data
         if self.setting.chain.classifier and self.name != "reference":  # masks will be made for all that have tags
             return len(self.setting.tagged("train"))
-        return len(build_training_data(data, say=lambda sentence: None)[0])
+        return len(self._labelled())
+
+    def _labelled(self) -> SegmentationDataset:
+        return build_training_data(self.recipe.data, say=lambda sentence: None)[0]
 
 
 def line_up(setting: Setting, state: Record) -> list[Stage]:

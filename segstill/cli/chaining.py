@@ -78,7 +78,9 @@ def still_to_go(rows: Sequence[Row]) -> str:
     known = [row.left for row in rows if row.left is not None and row.state != "done"]
     unknown = sum(row.left is None for row in rows)
     told = f"about {duration(sum(known))} to go" if known else "how long it takes is not known yet"
-    return told + (f", and {unknown} stages whose time is not known yet" if known and unknown else "")
+    return told + (
+        f"; not counted: {unknown} of the stages, which nothing tells beforehand" if known and unknown else ""
+    )
 
 
 def without(chain: Chain, skipped: tuple[Skipped, ...]) -> Chain:
