@@ -57,6 +57,8 @@ class Chain:
     """Learns, on the classifier's encoder, which neighbours belong together; the walk of `seeds` goes along that."""
     teacher: Recipe
     """Learns from the masks."""
+    warm: bool = False
+    """Whether the teacher's encoder begins as the classifier's, which knows the classes; they must be of one kind."""
     student: Recipe | None = None
     """Learns from the masks and from the teacher."""
     reference: Recipe | None = None
@@ -72,6 +74,11 @@ class Chain:
         if (self.affinity is None) != (self.confident is None):
             has, lacks = ("affinity", "confident") if self.confident is None else ("confident", "affinity")
             raise ValueError(f"the chain {self.name!r} has {has} and no {lacks}: give both or neither")
+        if self.warm and self.classifier is None:
+            raise ValueError(
+                f"the teacher of the chain {self.name!r} is to begin as a classifier that is not there: give a "
+                "classifier and seeds, or warm=False"
+            )
         for later in ("reference", "export"):
             if self.student is None and getattr(self, later) is not None:
                 raise ValueError(f"the chain {self.name!r} has {later} and no student: give a student, or leave it out")

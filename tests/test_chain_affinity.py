@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
+import torch
 
 from segstill.chain import plan, run_chain
 from segstill.chain.commands import commands
@@ -11,6 +13,7 @@ from segstill.chain.contents import Contents
 from segstill.chain.setting import Setting
 from segstill.chain.summary import reached
 from segstill.chain_recipe import Given
+from segstill.checkpoint import read_weights
 from segstill.cli.chaining import without
 from segstill.data.pictures import read_mask
 from segstill.recipe import ModelSpec, SeedSpec, TermSpec
@@ -108,3 +111,34 @@ def test_affinities_without_seeds_to_learn_from_or_a_walk_along_them_are_refused
     without_affinity = without(unwalked, ("affinity",))
     assert without_affinity.affinity is without_affinity.confident is None
     assert [row.title for row in plan(without_affinity, tmp_path / "out")][:2] == ["classifier", "seed masks"]
+
+
+def test_a_warm_teacher_begins_as_the_classifier(tmp_path):
+    chain = small_chain()
+    encoder = {"encoder": "mobilenet_v2"}
+    classifier = dataclasses.replace(
+        chain.classifier,
+        student=ModelSpec(name="swtformer", args=encoder | {"version": 1, "output_stride": 16}),
+        terms={"tags": TermSpec()},
+    )
+    teacher = dataclasses.replace(chain.teacher, student=ModelSpec(name="smp", args=encoder), lr=1e-12)
+    chain = dataclasses.replace(chain, classifier=classifier, teacher=teacher, warm=True)
+    assert did(chain, tmp_path) == ["classifier", "seed masks", "teacher", "student"]
+    seen, begun = (read_weights(tmp_path / name / "last.safetensors") for name in ("classifier", "teacher"))
+    first = ".features.0.0.weight"
+    names = [next(name for name in weights if name.endswith(first)) for weights in (seen, begun)]
+    torch.testing.assert_close(begun[names[1]], seen[names[0]])  # at such a learning rate it stays what it was
+    setting = Setting(chain=chain, out=tmp_path, given=Given(), contents=Contents(tmp_path / ".contents.json"))
+    told = "\n".join(commands(setting, "val", 2, reference=False))
+    assert re.search(r"train .*/teacher/recipe.json .*--student.weights again/classifier/last.safetensors", told)
+
+
+def test_a_warm_teacher_needs_a_classifier_and_takes_other_weights_where_masks_are_given(tmp_path):
+    chain = dataclasses.replace(small_chain(), warm=True, weights="mine.pth")
+    with pytest.raises(
+        ValueError, match="the teacher of the chain 'demo' is to begin as a classifier that is not there"
+    ):
+        dataclasses.replace(chain, classifier=None, seeds=None)
+    given = Given(masks=str(tmp_path))
+    setting = Setting(chain=chain, out=tmp_path, given=given, contents=Contents(tmp_path / ".contents.json"))
+    assert setting.for_teacher(chain.teacher).student.weights == "mine.pth"

@@ -41,7 +41,8 @@ def _learned(setting: Setting) -> tuple[list[str], list[str]]:
         told.insert(0, _train(setting, "classifier"))
     learned = [*(["--data.masks", masks] if masks else []), *(["--data.val-masks", val_masks] if val_masks else [])]
     if not given.teacher:
-        told.append(_train(setting, "teacher", *learned))
+        warm = ["--student.weights", _classifier_weights(setting)] if setting.is_warm else []
+        told.append(_train(setting, "teacher", *learned, *warm))
     if not chain.student:
         return told, [teacher]
     return [*told, _train(setting, "student", *learned, "--teacher", teacher)], [f"{AGAIN}/student"]
@@ -67,8 +68,7 @@ def _masks(setting: Setting) -> tuple[str | None, str | None, list[str]]:
     if chain.confident and chain.affinity:
         told = [_seeds(chain.confident, classifier, f"{AGAIN}/confident")]
         told += _true(setting, f"{AGAIN}/confident")
-        weights = str(setting.classifier_file) if given.classifier else f"{AGAIN}/classifier/last.safetensors"
-        flags = ["--data.masks", f"{AGAIN}/confident", "--student.weights", weights]
+        flags = ["--data.masks", f"{AGAIN}/confident", "--student.weights", _classifier_weights(setting)]
         if setting.makes_val_masks:
             told.append(_seeds(chain.confident, classifier, f"{AGAIN}/confident-val") + " --split val")
             flags += ["--data.val-masks", f"{AGAIN}/confident-val"]
@@ -79,6 +79,10 @@ def _masks(setting: Setting) -> tuple[str | None, str | None, list[str]]:
         return f"{AGAIN}/masks", None, told
     told.append(_seeds(chain.seeds, classifier, f"{AGAIN}/masks-val", affinity) + " --split val")
     return f"{AGAIN}/masks", f"{AGAIN}/masks-val", told
+
+
+def _classifier_weights(setting: Setting) -> str:
+    return str(setting.classifier_file) if setting.given.classifier else f"{AGAIN}/classifier/last.safetensors"
 
 
 def _true(setting: Setting, to: str) -> list[str]:

@@ -94,18 +94,22 @@ class Setting:
         student = dataclasses.replace(placed.student, weights=str(self.classifier_file))
         return dataclasses.replace(placed, data=data, student=student)
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether the teacher's encoder begins as that of a classifier which is here."""
+        return self.chain.warm and self.begins_with_tags
+
     def for_teacher(self, recipe: Recipe) -> Recipe:
         """Fill in the places for the teacher."""
-        placed = self._placed(recipe)
-        masks = self.masks
-        data = dataclasses.replace(
-            placed.data, masks=None if masks is None else str(masks), val_masks=self._val_masks(placed.data)
-        )
-        return dataclasses.replace(placed, data=data)
+        placed = self._on_masks(recipe)
+        if not self.is_warm:
+            return placed
+        student = dataclasses.replace(placed.student, weights=str(self.classifier_file))
+        return dataclasses.replace(placed, student=student)
 
     def for_student(self, recipe: Recipe) -> Recipe:
         """Fill in the places for the student, which also sees images without masks."""
-        placed = self.for_teacher(recipe)
+        placed = self._on_masks(recipe)
         unlabelled = _absolute(self.chain.data.unlabelled)
         data = dataclasses.replace(placed.data, unlabelled=str(unlabelled) if unlabelled else placed.data.unlabelled)
         return dataclasses.replace(placed, data=data, teacher=str(self.teacher))
@@ -118,6 +122,12 @@ class Setting:
         return dataclasses.replace(
             recipe, data=self._shared(recipe.data), student=self._weighted(recipe.student), teacher=None
         )
+
+    def _on_masks(self, recipe: Recipe) -> Recipe:
+        placed = self._placed(recipe)
+        masks = None if self.masks is None else str(self.masks)
+        data = dataclasses.replace(placed.data, masks=masks, val_masks=self._val_masks(placed.data))
+        return dataclasses.replace(placed, data=data)
 
     def _shared(self, data: DataSpec) -> DataSpec:
         shared = self.chain.data

@@ -201,7 +201,8 @@ def line_up(setting: Setting, state: Record) -> list[Stage]:
         needs = ("classifier", "affinity") if chain.affinity else ("classifier",)
         stages.append(Masks(setting, "masks", "seed masks", needs, chain.seeds, setting.affinity))
     if not given.teacher and not given.student:
-        stages.append(Training(setting, "teacher", "teacher", ("masks",), setting.for_teacher(chain.teacher)))
+        needs = ("classifier", "masks") if setting.is_warm else ("masks",)
+        stages.append(Training(setting, "teacher", "teacher", needs, setting.for_teacher(chain.teacher)))
     if chain.student and not given.student:
         recipe = setting.for_student(chain.student)
         stages.append(Training(setting, "student", "student", ("masks", "teacher"), recipe))
