@@ -135,11 +135,17 @@ def test_a_chain_of_masks_alone_has_a_page_too(tmp_path):
 
 def test_a_student_of_ones_own_takes_the_place_of_all_before(made, tmp_path):
     chain = whole_chain(reference=None)
-    given = Given(student=str(made / "student"))
+    mine = tmp_path / "mine"
+    shutil.copytree(made / "student", mine)
+    given = Given(student=str(mine))
     titles = did(chain, tmp_path / "out", given=given)
     assert titles == ["export", "report"]
     text = (tmp_path / "out" / "report.html").read_text()
-    assert f"segstill export {made / 'student'}" in text
+    assert f"segstill export {mine}" in text
+    rows = rows_of(text, "reached")
+    assert list(rows)[:2] == ["teacher, given", "student, given"]
+    scores = json.loads((made / "chain.json").read_text())["stages"]["report"]["result"]["scores"]
+    assert rows["student, given"][1] == f"{100 * scores['student']['miou']:.1f}"
     assert "segstill train" not in text
     names = ["teacher, torch", "student, torch", "student, ONNX fp32", "student, ONNX int8"]
     assert list(rows_of(text, "shipped")) == names

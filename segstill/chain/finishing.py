@@ -13,7 +13,7 @@ from ..export.runtime import onnx_library, runtime_library
 from ..report import write_report
 from .setting import Setting
 from .stages import Inputs, Record, Stage, as_json
-from .story import draw_story
+from .story import draw_story, scores_of
 
 SUFFIX = {"onnx": ".onnx", "torch-export": ".pt2"}
 
@@ -122,5 +122,4 @@ class Page(Stage):
             say=setting.say,
             draw=partial(draw_story, setting=setting, state=before, split=split, examples=self.spec.examples),
         )
-        scores = {row.name: {"miou": row.scores["miou"], "parameters": row.parameters} for row in rows}
-        return {"told": "report.html", "split": split, "scores": scores}
+        return {"told": "report.html", "split": split, "scores": scores_of(setting, rows)}

@@ -1,6 +1,7 @@
 """Gather what the page about a chain shows."""
 
 import dataclasses
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ..data.pictures import read_mask
 from ..evaluate import find_devices
 from ..recipe import Recipe, SeedSpec, to_json
 from ..report.story import SeedView, StageRow, StoryView, with_commands, write_story
-from ..report.view import PageView
+from ..report.view import PageView, RunView
 from ..run import environment
 from ..seed_masks import load_classifier
 from ..seeding import class_maps, masks
@@ -33,7 +34,7 @@ def draw_story(out: Path, page: PageView, *, setting: Setting, state: Record, sp
         split: which images the networks were scored on.
         examples: images shown on their way from tags to masks.
     """
-    scores = {run.name: {"miou": run.scores["miou"], "parameters": run.parameters} for run in page.runs}
+    scores = scores_of(setting, page.runs)
     report = {"seconds": 0.0, "result": {"scores": scores, "split": split}}
     rows = [
         StageRow(row.stage, row.measure, row.value, row.share, _time(row.seconds))
@@ -46,7 +47,7 @@ def draw_story(out: Path, page: PageView, *, setting: Setting, state: Record, sp
     if setting.chain.export and setting.chain.export.format == "onnx":
         versions = ", ".join(f"{name} {version(name)}" for name in ("onnx", "onnxscript", "onnxruntime"))
         page = dataclasses.replace(page, environment={**page.environment, "exported with": versions})
-    shipped, meaning = measure_shipped(setting, split)
+    shipped, meaning = measure_shipped(setting, split, {name: found["miou"] for name, found in scores.items()})
     again = (environment()["command"], *commands(setting, split, examples, reference="reference" in state))
     story = StoryView(
         page=with_commands(page, again),
@@ -60,6 +61,12 @@ def draw_story(out: Path, page: PageView, *, setting: Setting, state: Record, sp
         on_seeds=any(entry["result"].get("on_seeds") for entry in state.values()),
     )
     write_story(out, story)
+
+
+def scores_of(setting: Setting, runs: Sequence[RunView]) -> Record:
+    """Return what the networks of a page reached, by the names of their stages; those that were given keep theirs."""
+    names = {setting.student.name: "student"} | {run.name: "teacher" for run in runs if run.role == "teacher"}
+    return {names.get(run.name, run.name): {"miou": run.scores["miou"], "parameters": run.parameters} for run in runs}
 
 
 def _time(seconds: float) -> str:

@@ -20,6 +20,7 @@ class Reached(NamedTuple):
 
 
 MASKS = {"confident": "confident seeds", "masks": "seed masks"}
+NETWORKS = {"teacher": "teacher", "student": "student", "reference": "student on true masks"}
 
 
 def duration(seconds: float) -> str:
@@ -36,7 +37,8 @@ def reached(state: Record) -> list[Reached]:
     """
     page = state.get("report", {}).get("result", {})
     reference = _miou("reference", state, page)[1]
-    rows = []
+    given = [name for name in NETWORKS if name in page.get("scores", {}) and name not in state]
+    rows = [_network(name, f"{name}, given", state, page, reference, 0.0) for name in given]
     for stage, entry in state.items():
         result, seconds = entry.get("result", {}), entry["seconds"]
         if stage == "classifier":
@@ -52,15 +54,18 @@ def reached(state: Record) -> list[Reached]:
                 measure = f"mIoU on {scores['images']} training images"
                 measure += f", without the {share:.0%} of pixels left open" if share else ""
             rows.append(Reached(MASKS[stage], measure, scores.get("miou"), None, None, seconds))
-        elif stage in ("teacher", "student", "reference"):
-            measure, value = _miou(stage, state, page)
-            share = value / reference if value and reference and stage == "student" else None
-            size = page.get("scores", {}).get(stage, {}).get("parameters")
-            title = "student on true masks" if stage == "reference" else stage
-            rows.append(Reached(title, measure, value, share, size, seconds))
+        elif stage in NETWORKS:
+            rows.append(_network(stage, NETWORKS[stage], state, page, reference, seconds))
         elif stage == "export":
             rows.append(Reached(stage, result["told"], None, None, None, seconds))
     return rows
+
+
+def _network(stage: str, title: str, state: Record, page: Record, reference: float | None, seconds: float) -> Reached:
+    measure, value = _miou(stage, state, page)
+    share = value / reference if value and reference and stage == "student" else None
+    size = page.get("scores", {}).get(stage, {}).get("parameters")
+    return Reached(title, measure, value, share, size, seconds)
 
 
 def _miou(stage: str, state: Record, page: Record) -> tuple[str, float | None]:
