@@ -15,7 +15,8 @@ from segstill.chain.summary import reached
 from segstill.chain_recipe import Given
 from segstill.checkpoint import read_weights
 from segstill.cli.chaining import without
-from segstill.data.pictures import read_mask
+from segstill.data import open_tagged
+from segstill.data.pictures import png, read_mask
 from segstill.recipe import ModelSpec, SeedSpec, TermSpec
 from segstill.run import read_recipe
 
@@ -142,3 +143,18 @@ def test_a_warm_teacher_needs_a_classifier_and_takes_other_weights_where_masks_a
     given = Given(masks=str(tmp_path))
     setting = Setting(chain=chain, out=tmp_path, given=given, contents=Contents(tmp_path / ".contents.json"))
     assert setting.for_teacher(chain.teacher).student.weights == "mine.pth"
+
+
+def test_networks_on_masks_of_ones_own_are_compared_with_these_where_there_are_no_true_ones(tmp_path):
+    root = folder_tree(tmp_path / "tree")
+    chain = on_folder(small_chain(student=None), root, CLASSES)
+    mine = tmp_path / "mine"
+    for split in ("train", "val"):
+        tagged = open_tagged(dataclasses.replace(chain.teacher.data, root=str(root), classes=CLASSES), split)
+        mine.mkdir(exist_ok=True)
+        for index in range(len(tagged)):
+            height, width = tagged[index][0].shape[1:]
+            file = mine / f"{tagged.name(index)}.png"
+            file.write_bytes(png(torch.ones(height, width, dtype=torch.uint8), tagged.palette))
+    state = run_chain(chain, tmp_path / "out", given=Given(masks=str(mine)), say=lambda sentence: None)
+    assert [row.measure for row in reached(state)] == ["mIoU with the masks given, val"]

@@ -139,7 +139,8 @@ class Training(Stage):
         scores = train(self.recipe, self.folder, resume=resume, watch=self.setting.watch, say=self.setting.say)
         best = json.loads((self.folder / "metrics.json").read_text())["best"]
         found = {"told": f"val {headline(best)}", "scores": best, "last": scores, "pace": self._pace()}
-        return found | {"on_seeds": self.recipe.data.val_masks is not None}
+        other = "the masks given" if self.setting.given.masks else "seed masks"
+        return found | {"compared_with": other if self.recipe.data.val_masks else None}
 
     def expected(self, before: Record, *, ready: bool = False, begun: bool = False) -> Expected:
         """Return it from the steps of its log, of an earlier run, or from some that are timed now."""

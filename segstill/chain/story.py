@@ -58,7 +58,7 @@ def draw_story(out: Path, page: PageView, *, setting: Setting, state: Record, sp
         seeds=seeds,
         sheet=sheet.read_bytes() if sheet.is_file() else None,
         recipe=to_json(setting.chain),
-        on_seeds=any(entry["result"].get("on_seeds") for entry in state.values()),
+        compared_with=next(filter(None, (entry["result"].get("compared_with") for entry in state.values())), None),
     )
     write_story(out, story)
 

@@ -77,7 +77,7 @@ def _miou(stage: str, state: Record, page: Record) -> tuple[str, float | None]:
 
 def _of(result: Record) -> str:
     """Say what scores compare with, where that is not true masks."""
-    return " with seed masks" if result.get("on_seeds") else ""
+    return f" with {other}" if (other := result.get("compared_with")) else ""
 
 
 def _number(found: float | None) -> float | None:

@@ -80,8 +80,8 @@ class StoryView:
     """What their size, accuracy and latency were measured on."""
     recipe: str = ""
     """The chain as JSON."""
-    on_seeds: bool = False
-    """Whether networks were scored on seed masks, because there are no true ones."""
+    compared_with: str | None = None
+    """The masks that networks were scored on, in words, where there are no true ones."""
 
 
 def write_story(path: Path, story: StoryView) -> None:
@@ -150,7 +150,8 @@ def summary(story: StoryView) -> str:
         for stage, words in named.items()
         if (row := by_stage.get(stage)) and row.value is not None
     ]
-    what = "In mIoU with seed masks, because there are no true ones" if story.on_seeds else "In mIoU"
+    other = story.compared_with
+    what = f"In mIoU with {other}, because there are no true ones" if other else "In mIoU"
     text = f"{what}: {', '.join(said)}." if said else summarise(story.page.runs)
     student, reference = by_stage.get("student"), by_stage.get("student on true masks")
     if student and reference and student.share is not None and reference.value is not None:
