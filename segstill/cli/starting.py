@@ -56,7 +56,7 @@ def run_init(args: list[str]) -> None:
         + f", {facts.width} x {facts.height} pixels (median)",
         f"{len(facts.classes)} classes: {', '.join(facts.classes)}",
         f"this machine: {facts.machine}",
-        *_weights(options),
+        *_weights(options, gpu=facts.machine.gpu is not None),
         f"wrote {made.file}; next:",
         f"  segstill chain {made.file} --plan",
         f"  segstill chain {made.file}",
@@ -64,20 +64,17 @@ def run_init(args: list[str]) -> None:
         out.print(sentence, markup=False, highlight=False)
 
 
-def _weights(options: InitOptions) -> tuple[str, ...]:
+def _weights(options: InitOptions, *, gpu: bool) -> tuple[str, ...]:
     """Say where the encoders' weights come from, and what to do where that does not work."""
     if options.weights is None:
-        return ("no weights: encoders begin at random, and learn far less from few images; see --weights",)
-    if options.weights == "imagenet":
-        return (
-            "weights of ImageNet are downloaded when the first stage begins; without a connection, fetch MobileNetV2's "
-            "elsewhere (torchvision's or timm's file)",
-            "  and add --weights FILE to the commands below, with --mean and --std where the file expects others than "
-            "ImageNet's",
-        )
-    numbers = f"--mean {_spaced(options.mean)} --std {_spaced(options.std)}"
-    return (f"weights of {options.weights}, which must expect images normalised by {numbers}",)
-
-
-def _spaced(numbers: tuple[float, ...]) -> str:
-    return " ".join(map(str, numbers))
+        return ("no weights: all networks begin at random, for which some hundred images are too few; see --weights",)
+    if options.weights != "imagenet":
+        mean, std = (" ".join(map(str, numbers)) for numbers in (options.mean, options.std))
+        return (f"weights: {options.weights}, for images normalised by --mean {mean} --std {std}: correct these here",)
+    files = (
+        "files of weights in recipe.py, one per encoder" if gpu else "--weights FILE here, torchvision's mobilenet_v2"
+    )
+    return (
+        "weights: ImageNet's are downloaded when they are first needed; where that fails, give",
+        f"  {files}, and --mean and --std where they expect others than ImageNet's",
+    )

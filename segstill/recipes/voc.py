@@ -81,9 +81,7 @@ VOC_SMALL = Family(
 )
 FOLDER_SMALL = Family(
     student=FOLDER,
-    teacher=replace(
-        FOLDER, name="folder_small_teacher", student=replace(FOLDER.student, args=SMALL_TEACHER)
-    ),
+    teacher=replace(FOLDER, name="folder_small_teacher", student=replace(FOLDER.student, args=SMALL_TEACHER)),
     about="DeepLabV3+ MobileNetV2, 3.21 M parameters, into 14 blocks of it, 0.61 M, on your own images, 320 pixels",
     flags="--data.root DIR --data.classes NAME ...",
     ours="the images are yours; the same student on CamVid and VOC: docs/results.md.",
