@@ -244,13 +244,14 @@ def test_a_recipe_runs_to_its_end_on_a_cpu(kind, tmp_path, monkeypatch, capsys):
     stages = ["teacher", "student", *(["classifier", "affinity"] if kind == "tags" else [])]
     short = [word for stage in stages for word in (f"--{stage}.epochs", 1)]
     out, recipe = tmp_path / "out", tmp_path / "mine" / "recipe.py"
+    recipe.write_text(recipe.read_text().replace("int8=True", "int8=False"))  # half of the time
     call("chain", recipe, "--out", out, "--page.examples", 1, *short)
     call("predict", out / "export" / "student.onnx", images / "p0.jpg", "--out", tmp_path / "answers")
     answer = np.array(Image.open(tmp_path / "answers" / "p0.png"))
     assert answer.shape == (24, 32)
     assert answer.max() < len(build_chain(str(recipe)).data.classes)
     page = unescape((out / "report.html").read_text())
-    assert [stage for stage in TRAINED[kind] if f"<td>{stage}" not in page] == []
+    assert [stage for stage in TRAINED[kind] if f'<th scope="row">{stage}<' not in page] == []
     capsys.readouterr()
     call("chain", recipe, "--out", out, "--page.examples", 1, *short, "--plan")
     assert capsys.readouterr().out.count("done") >= len(TRAINED[kind]) + 1
