@@ -10,6 +10,7 @@ from ..checkpoint import write
 from ..data import Masked
 from ..data.dataset import SegmentationDataset
 from ..data.parts import Part
+from ..data.transforms import shrink
 from ..evaluate import find_devices
 from ..recipe import SeedSpec
 from ..seed_masks import load_affinity, load_classifier, same_classes, score_masks, write_sheet
@@ -53,7 +54,10 @@ class Masks(Stage):
 
     def what(self) -> Record:
         """Return how seeds are made."""
-        return {**as_json(self.spec), "val": self.setting.makes_val_masks}
+        data = self.setting.data
+        sides = {"longest_side": data.longest_side, "short_side": data.short_side}
+        seen = {name: side for name, side in sides.items() if side is not None}
+        return {**as_json(self.spec), "val": self.setting.makes_val_masks, **seen}
 
     def inputs(self) -> Inputs:
         """Return the hashes of the classifier, the images, and the true masks."""
@@ -118,10 +122,11 @@ class Masks(Stage):
         device = find_devices().device
         model = classifier.eval().to(device)
         affinity = load_affinity(self.affinity, self.spec)
-        began = time.perf_counter()
+        began, data = time.perf_counter(), self.setting.data
         for index in range(min(MEASURED, len(dataset))):
-            image, tags = dataset[index][0][None].to(device), dataset.tags(index)
+            small, tags = shrink(dataset[index][0], data.longest_side, data.short_side), dataset.tags(index)
             if tags is not None:
+                image = small[None].to(device)
                 refined(image, class_maps(model, image, tags[None].to(device), self.spec), self.spec, affinity)
         each = (time.perf_counter() - began) / min(MEASURED, len(dataset))
         return Expected(left * each, f"from {min(MEASURED, len(dataset))} images that were timed now")
@@ -145,6 +150,8 @@ class Masks(Stage):
             self.spec,
             affinity=load_affinity(self.affinity, self.spec),
             about=about,
+            longest_side=data.longest_side,
+            short_side=data.short_side,
             progress=self.setting.count,
         )
         return written.left_out, written.seconds / written.masks if written.masks else None
