@@ -11,7 +11,7 @@ from segstill.chain.contents import Contents
 from segstill.chain.finishing import export_student
 from segstill.chain.line import Line
 from segstill.chain.setting import Setting
-from segstill.chain_recipe import ExportSpec, Given
+from segstill.chain_recipe import ExportSpec, Given, SharedData
 from segstill.cli.chaining import without
 from segstill.export import ParityError
 from segstill.recipes import CHAINS
@@ -60,7 +60,9 @@ def test_a_kill_while_a_stage_is_set_aside_costs_no_training(copy, monkeypatch):
 
 def test_a_file_of_weights_and_its_normalisation_take_the_place_of_a_download_everywhere(tmp_path):
     half = (0.5, 0.5, 0.5)
-    chain = dataclasses.replace(CHAINS["weak_to_student_folder_small"](), weights="mine.pth", mean=half, std=half)
+    data = SharedData(root=str(class_tree(tmp_path / "data")), classes=("background", "cat", "dog"))
+    chain = CHAINS["weak_to_student_folder_small"]()
+    chain = dataclasses.replace(chain, data=data, weights="mine.pth", mean=half, std=half)
     setting = Setting(chain=chain, out=tmp_path, given=Given(), contents=Contents(tmp_path / ".contents.json"))
     placed = [setting.for_classifier(chain.classifier), setting.for_teacher(chain.teacher)]
     placed += [setting.for_student(chain.student), affinity := setting.for_affinity(chain.affinity)]

@@ -206,7 +206,7 @@ def _seeds(story: StoryView) -> str:
         strips.append(strip(seed.name, cells))
     words = (
         "Training images with the maps of the classifier for their tags (bright: it sees the class there), the mask "
-        "that follows from them, and the true mask, where there is one, to compare with."
+        "that follows from them, and the true mask, where there is one, to compare with; striped: left open."
     )
     colours = zip(story.page.classes, palette, strict=True)
     return remark(words) + legend((f"rgb{colour}", name, "") for name, colour in colours) + "".join(strips)
