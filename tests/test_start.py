@@ -243,6 +243,7 @@ def test_a_recipe_runs_to_its_end_on_a_cpu(kind, tmp_path, monkeypatch, capsys):
     assert "begin at random" in capsys.readouterr().out
     stages = ["teacher", "student", *(["classifier", "affinity"] if kind == "tags" else [])]
     short = [word for stage in stages for word in (f"--{stage}.epochs", 1)]
+    short += ["--seeds.band", 0] if kind == "tags" else []  # a classifier of one step is sure of nothing
     out, recipe = tmp_path / "out", tmp_path / "mine" / "recipe.py"
     recipe.write_text(recipe.read_text().replace("int8=True", "int8=False"))  # half of the time
     call("chain", recipe, "--out", out, "--page.examples", 1, *short)
