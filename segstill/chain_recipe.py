@@ -46,7 +46,11 @@ class Chain:
     name: str
     data: SharedData = field(default_factory=SharedData)
     weights: str | None = None
-    """File of encoder weights for every network whose recipe names none."""
+    """File of encoder weights for every network whose recipe names no file; none of them is downloaded then."""
+    mean: tuple[float, float, float] | None = None
+    """Per-channel mean of images in [0, 1] that the weights expect; it takes the place of what the recipes say."""
+    std: tuple[float, float, float] | None = None
+    """Per-channel standard deviation that the weights expect, likewise."""
     classifier: Recipe | None = None
     """Learns from tags; without it, the teacher learns from true masks."""
     seeds: SeedSpec | None = None

@@ -68,9 +68,10 @@ class Watcher:
             self._bar.update(self._task, completed=record["step"], total=record["steps"], description=text)
         elif time.perf_counter() - self._shown > self.every:
             self._shown = time.perf_counter()
-            done = max(record["step"] - self._first_step, 1)
-            left = (self._shown - self._began) / done * (record["steps"] - record["step"])
-            self.say(f"  step {record['step']} of {record['steps']}  {text}  {_minutes(left)} left")
+            if done := record["step"] - self._first_step:
+                left = (self._shown - self._began) / done * (record["steps"] - record["step"])
+                text += f"  {_minutes(left)} left"
+            self.say(f"  step {record['step']} of {record['steps']}  {text}")
 
 
 @contextmanager

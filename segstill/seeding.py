@@ -21,6 +21,7 @@ from .checkpoint import save_tensors, write
 from .data.dataset import SegmentationDataset
 from .data.evaluation import by_size
 from .data.pictures import FileError, png
+from .data.transforms import shrink
 from .models import AffinityNet, Classifier
 from .prototypes import background_aware, normalised, with_background
 from .recipe import SeedSpec
@@ -168,6 +169,8 @@ def write_seeds(
     about: dict[str, Any] | None = None,
     batch: int = 8,
     soft: bool = False,
+    longest_side: int | None = None,
+    short_side: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Written:
     """Write a palette PNG per image into `out`, and seeds.json, which says how they were made.
@@ -182,7 +185,9 @@ def write_seeds(
         affinity: see `refined`.
         about: goes into seeds.json.
         batch: images of one size that are looked at together.
-        soft: write the scores too, as fp16 safetensors.
+        soft: write the scores too, as fp16 safetensors, of the size that was looked at.
+        longest_side: images are shrunk to it, as for training; masks have the size of the image all the same.
+        short_side: or they are resized to it.
         progress: is told how many of how many are done.
 
     Raises:
@@ -199,17 +204,18 @@ def write_seeds(
     model.eval()
     began = time.perf_counter()
     with interruption() as interrupted:
-        for found, image in by_size(_unmade(dataset, out, soft, written), batch):
-            indices, image = [index for index, _ in found], image.to(device)
+        for found, full in by_size(_unmade(dataset, out, soft, written), batch):
+            indices, size = [index for index, _ in found], (full.shape[2], full.shape[3])
+            image = torch.stack([shrink(each, longest_side, short_side) for each in full]).to(device)
             tags = torch.stack([tags for _, tags in found]).to(device)
             scores = refined(image, class_maps(model, image, tags, spec), spec, affinity)
-            ids = masks(scores, spec.band).cpu()
             for place, index in enumerate(indices):
                 name = dataset.name(index)
                 (out / name).parent.mkdir(parents=True, exist_ok=True)
                 if soft:
                     save_tensors(out / f"{name}.safetensors", {"maps": scores[place].half().cpu()})
-                write(out / f"{name}.png", png(ids[place], dataset.palette))
+                ids = _of_size(scores[place], size, spec.band).cpu()
+                write(out / f"{name}.png", png(ids, dataset.palette))
             written.masks += len(indices)
             progress(written.masks + written.there_already + len(written.left_out), len(dataset))
             if interrupted.is_set():
@@ -217,6 +223,16 @@ def write_seeds(
     written.seconds = time.perf_counter() - began
     write(out / "seeds.json", json.dumps(made | {"left_out": written.left_out}, indent=2))
     return written
+
+
+def _of_size(scores: Tensor, size: tuple[int, int], band: float) -> Tensor:
+    """Return the (H, W) mask of an image of `size` from (K + 1, h, w) scores."""
+    if scores.shape[1:] == size:
+        return masks(scores[None], band)[0]
+    present = scores.amax(dim=(1, 2)) > 0  # a photograph has millions of pixels: only the maps that it needs
+    present[:2] = True
+    labels = F.pad(present.nonzero()[:, 0], (0, IGNORE + 1 - int(present.sum())), value=IGNORE).to(torch.uint8)
+    return labels[masks(_enlarged(scores[None, present], size), band)[0].long()]
 
 
 def _same_way(out: Path, made: dict[str, Any]) -> None:

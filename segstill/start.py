@@ -19,6 +19,7 @@ from .data import open_dataset, open_tagged
 from .data.folder import TABLE, VALIDATION_SHARE
 from .data.survey import Survey, survey
 from .data.tags import BACKGROUND
+from .models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from .recipe_files import read_chain_file, read_recipe_file
 from .start_text import Facts, Machine, recipe_text
 
@@ -43,6 +44,8 @@ def start(
     masks: Path | None = None,
     classes: tuple[str, ...] = (),
     weights: str | None = "imagenet",
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
     force: bool = False,
 ) -> Started:
     """Write `recipe.py`, the lists of the splits and the table of tags into a folder; images and masks stay in place.
@@ -53,13 +56,20 @@ def start(
         tags: a table with rows `image,tag;tag`; for images in a folder per class, none.
         masks: PNG masks; beside tags, those of some images.
         classes: names in the order of the mask values; with tags, all names that occur, unless others are given.
-        weights: of encoders: "imagenet" downloads them, None begins at random.
+        weights: of encoders: "imagenet" downloads them, None begins at random; or a file.
+        mean: per channel, of images in [0, 1], as the weights expect it.
+        std: likewise.
         force: replace files that are there.
 
     Raises:
         FileExistsError: a file that would be written is there, and `force` is false.
         FileNotFoundError, ValueError: what is given does not fit together; nothing was written.
     """
+    if weights not in (None, "imagenet") and not Path(weights).is_file():
+        raise FileNotFoundError(
+            f"there is no file of weights {weights}: correct --weights, leave it out to download the usual ones, or "
+            "pass None to begin at random"
+        )
     found, damaged = _sound(survey(images, tags, masks))
     tagged = bool(found.tags or found.by_class)
     if not tagged and masks is None:
@@ -81,7 +91,9 @@ def start(
         masks=None if masks is None else os.path.relpath(masks, folder),
         train_masks=None if masks is None else os.path.relpath(masks / inside, folder),
         validates_on_masks=found.masks >= set(val),
-        weights=weights,
+        weights=_place(weights, folder),
+        mean=mean,
+        std=std,
         train=len(train),
         val=len(val),
         unlabelled=len(rest),
@@ -109,6 +121,13 @@ def start(
         shutil.rmtree(trial, ignore_errors=True)
     _write(folder, files, rest)
     return Started(folder / "recipe.py", facts, tuple(said))
+
+
+def _place(weights: str | None, folder: Path) -> str | None:
+    """Return a file of weights as it is seen from the recipe, unless it is given from the root."""
+    if weights in (None, "imagenet") or Path(weights).is_absolute():
+        return weights
+    return os.path.relpath(weights, folder)
 
 
 def _sound(found: Survey) -> tuple[Survey, list[Path]]:

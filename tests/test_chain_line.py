@@ -7,11 +7,14 @@ import pytest
 
 from segstill.chain import reached, run_chain
 from segstill.chain.alone import alone
+from segstill.chain.contents import Contents
 from segstill.chain.finishing import export_student
 from segstill.chain.line import Line
-from segstill.chain_recipe import ExportSpec, Given
+from segstill.chain.setting import Setting
+from segstill.chain_recipe import ExportSpec, Given, SharedData
 from segstill.cli.chaining import without
 from segstill.export import ParityError
+from segstill.recipes import CHAINS
 
 from .chains import did, on_folder, small_chain
 from .data.tag_trees import class_tree
@@ -53,6 +56,22 @@ def test_a_kill_while_a_stage_is_set_aside_costs_no_training(copy, monkeypatch):
     run_chain(chain, copy, say=said.append)
     assert not any("step" in sentence for sentence in said)
     assert (copy / "student" / "last.safetensors").read_bytes() == trained
+
+
+def test_a_file_of_weights_and_its_normalisation_take_the_place_of_a_download_everywhere(tmp_path):
+    half = (0.5, 0.5, 0.5)
+    data = SharedData(root=str(class_tree(tmp_path / "data")), classes=("background", "cat", "dog"))
+    chain = CHAINS["weak_to_student_folder_small"]()
+    chain = dataclasses.replace(chain, data=data, weights="mine.pth", mean=half, std=half)
+    setting = Setting(chain=chain, out=tmp_path, given=Given(), contents=Contents(tmp_path / ".contents.json"))
+    placed = [setting.for_classifier(chain.classifier), setting.for_teacher(chain.teacher)]
+    placed += [setting.for_student(chain.student), affinity := setting.for_affinity(chain.affinity)]
+    for stage in placed:
+        assert (stage.student.mean, stage.student.std) == (half, half)
+        file = str(tmp_path / "classifier" / "last.safetensors") if stage is affinity else "mine.pth"
+        assert stage.student.weights == file
+    own = dataclasses.replace(chain.teacher.student, weights="own.pth")
+    assert setting.for_teacher(dataclasses.replace(chain.teacher, student=own)).student.weights == "own.pth"
 
 
 def test_stages_that_were_replaced_are_not_shown(copy):

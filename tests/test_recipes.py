@@ -13,15 +13,23 @@ from segstill.run import read_log
 from segstill.train import train
 
 from .data.coco_tree import coco_tree
-from .data.trees import camvid_tree, cityscapes_tree, voc_tree
+from .data.trees import CLASSES, camvid_tree, cityscapes_tree, folder_tree, voc_tree
 
-TREES = {"camvid": camvid_tree, "cityscapes": cityscapes_tree, "voc": voc_tree, "coco": coco_tree}
+TREES = {
+    "camvid": camvid_tree,
+    "cityscapes": cityscapes_tree,
+    "voc": voc_tree,
+    "coco": coco_tree,
+    "folder": folder_tree,
+}
 ON_FILES = [name for name, family in FAMILIES.items() if family.student.data.name in TREES]
 
 
 def small(recipe, root=None):
     """The recipe as it is, but with random weights, small crops and two steps' worth of images."""
     data = dataclasses.replace(recipe.data, root=root and str(root), crop=(64, 64), workers=0)
+    if data.name == "folder":
+        data = dataclasses.replace(data, classes=CLASSES)
     if data.short_side:
         data = dataclasses.replace(data, short_side=64)
     student = dataclasses.replace(recipe.student, weights=None)

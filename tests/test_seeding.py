@@ -5,12 +5,14 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from segstill.batch import IGNORE
 from segstill.cli import main
 from segstill.data import open_dataset, open_tagged
 from segstill.data.pictures import read_mask
+from segstill.data.transforms import shrink
 from segstill.localise import Places, evaluate_seeds
 from segstill.models import swtformer
 from segstill.recipe import DataSpec
@@ -133,6 +135,18 @@ def test_batches_of_one_size_give_the_masks_of_single_images(run, tmp_path):
         write_seeds(model, dataset, tmp_path / str(batch), ONE_SCALE, batch=batch)
     for file in (tmp_path / "1").glob("*.png"):
         assert file.read_bytes() == (tmp_path / "3" / file.name).read_bytes()
+
+
+@pytest.mark.parametrize("band", [0.0, 0.1])
+def test_a_large_photograph_is_looked_at_as_in_training_and_its_mask_has_its_size(band, tmp_path):
+    dataset = open_tagged(DataSpec(name="folder", root=str(folder_tree(tmp_path)), classes=CLASSES), "train")
+    model, spec = classifier(2, len(CLASSES)), dataclasses.replace(ONE_SCALE, band=band)
+    write_seeds(model, dataset, tmp_path / "small", spec, longest_side=16)
+    image, tags = dataset[0][0], dataset.tags(0)
+    views = class_maps(model, shrink(image, 16)[None], tags[None], spec)
+    expected = masks(F.interpolate(views.maps, (24, 32), mode="bilinear", align_corners=False), band)[0]
+    assert image.shape[1:] == (24, 32)
+    assert torch.equal(read_mask(tmp_path / "small" / f"{dataset.name(0)}.png", CLASSES), expected)
 
 
 def test_seeds_are_written_once_and_scored(run, tmp_path, capsys):

@@ -40,7 +40,9 @@ def test_a_recipe_starts_on_a_tree_of_its_data(name, tmp_path):
     assert set(steps[-1]["losses"]) == set(recipe.terms)
 
 
-@pytest.mark.parametrize("name", ["folder_affinity", "voc_small_affinity", "msrc21_small_affinity"])
+@pytest.mark.parametrize(
+    "name", ["folder_affinity", "folder_small_affinity", "voc_small_affinity", "msrc21_small_affinity"]
+)
 def test_affinities_are_learned_from_seeds_on_the_encoder_that_made_them(name, tmp_path):
     torch.manual_seed(0)
     recipe = small(WEAK[name.replace("affinity", "weak_v1")](), tmp_path / "data")

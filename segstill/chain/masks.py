@@ -10,6 +10,7 @@ from ..checkpoint import write
 from ..data import Masked
 from ..data.dataset import SegmentationDataset
 from ..data.parts import Part
+from ..data.transforms import shrink
 from ..evaluate import find_devices
 from ..models import AffinityNet, Classifier
 from ..recipe import SeedSpec
@@ -54,7 +55,10 @@ class Masks(Stage):
 
     def what(self) -> Record:
         """Return how seeds are made."""
-        return {**as_json(self.spec), "val": self.setting.makes_val_masks}
+        data = self.setting.data
+        sides = {"longest_side": data.longest_side, "short_side": data.short_side}
+        seen = {name: side for name, side in sides.items() if side is not None}
+        return {**as_json(self.spec), "val": self.setting.makes_val_masks, **seen}
 
     def inputs(self) -> Inputs:
         """Return the hashes of the classifier, the images, and the true masks."""
@@ -115,10 +119,11 @@ class Masks(Stage):
         device = find_devices().device
         classifier, affinity = self._networks(dataset.classes) if ready else self._random(len(dataset.classes))
         model = classifier.eval().to(device)
-        began = time.perf_counter()
+        began, data = time.perf_counter(), self.setting.data
         for index in range(min(MEASURED, len(dataset))):
-            image, tags = dataset[index][0][None].to(device), dataset.tags(index)
+            small, tags = shrink(dataset[index][0], data.longest_side, data.short_side), dataset.tags(index)
             if tags is not None:
+                image = small[None].to(device)
                 refined(image, class_maps(model, image, tags[None].to(device), self.spec), self.spec, affinity)
         each = (time.perf_counter() - began) / min(MEASURED, len(dataset))
         networks = "" if ready else ", with random weights"
@@ -162,6 +167,8 @@ class Masks(Stage):
             self.spec,
             affinity=affinity,
             about=about,
+            longest_side=data.longest_side,
+            short_side=data.short_side,
             progress=self.setting.count,
         )
         return written.left_out, written.seconds / written.masks if written.masks else None

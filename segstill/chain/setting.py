@@ -142,7 +142,9 @@ class Setting:
         )
 
     def _weighted(self, model: ModelSpec) -> ModelSpec:
-        return dataclasses.replace(model, weights=model.weights or self.chain.weights)
+        chain = self.chain
+        weights = chain.weights if chain.weights and model.weights in (None, "imagenet") else model.weights
+        return dataclasses.replace(model, weights=weights, mean=chain.mean or model.mean, std=chain.std or model.std)
 
     def _val_masks(self, data: DataSpec) -> str | None:
         if open_truth(data, "val") is not None or not self.chain.classifier:

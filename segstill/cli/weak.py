@@ -69,6 +69,8 @@ def run_seeds(args: list[str]) -> int:
             about=about,
             batch=options.batch,
             soft=options.soft,
+            longest_side=data.longest_side,
+            short_side=data.short_side,
             progress=progress,
         )
     if options.sheet:

@@ -8,7 +8,7 @@ from .demo import DEMO
 from .family import Family, Make, recipes
 from .methods import METHODS
 from .published import PUBLISHED
-from .voc import VOC_MBV2, VOC_R18, VOC_SMALL
+from .voc import FOLDER_SMALL, VOC_MBV2, VOC_R18, VOC_SMALL
 from .weak import WEAK
 
 FAMILIES: dict[str, Family] = {
@@ -18,6 +18,7 @@ FAMILIES: dict[str, Family] = {
     "voc_r18": VOC_R18,
     "voc_mbv2": VOC_MBV2,
     "voc_small": VOC_SMALL,
+    "folder_small": FOLDER_SMALL,
     "cityscapes_r18": CITYSCAPES_R18,
     "cityscapes_mbv2": CITYSCAPES_MBV2,
     "cityscapes_cirkd_r18": CITYSCAPES_CIRKD_R18,

@@ -14,7 +14,7 @@ from ..recipe import DataSpec, Recipe, SeedSpec
 from .camvid import CAMVID_SMALL
 from .demo import DEMO
 from .methods import distilled
-from .voc import VOC_MBV2, VOC_SMALL
+from .voc import FOLDER_SMALL, VOC_MBV2, VOC_SMALL
 from .weak import WEAK
 
 REFINED = SeedSpec(refine=("par",))
@@ -84,6 +84,23 @@ FOLDER_MASKS = Chain(
     export=ExportSpec(),
     page=PageSpec(),
 )
+FOLDER_CPU = replace(
+    VOC_CPU,
+    name="weak_to_student_folder_small",
+    classifier=WEAK["folder_small_weak_v2"](),
+    affinity=WEAK["folder_small_affinity"](),
+    teacher=WEAK["folder_small_pseudo"](),
+    student=_taught(FOLDER_SMALL.student, FOLDER_SMALL.student.data, "kd"),
+    reference=None,
+)
+FOLDER_MASKS_CPU = Chain(
+    name="masks_to_student_folder_small",
+    teacher=FOLDER_SMALL.teacher,
+    student=FOLDER_CPU.student,
+    reference=FOLDER_SMALL.student,
+    export=SMALL,
+    page=PageSpec(),
+)
 CLASSIFIER = WEAK["demo_weak_v2"]()
 SCENES = replace(DEMO.student.data, labelled=None, args=CLASSIFIER.data.args)
 DEMO_TEACHER = replace(DEMO.teacher, name="demo_teacher", data=SCENES, epochs=8)
@@ -108,9 +125,11 @@ ABOUT: dict[str, tuple[Chain, str, str]] = {
         (VOC, "tags of VOC 2012 to a DeepLabV3+ on MobileNetV2; a Swin and a ResNet-101 on the way, for a GPU", ROOT),
         (VOC_CPU, "tags of a part of VOC to a student of 0.61 M parameters, on a CPU", f"{ROOT} {WEIGHTS}"),
         (FOLDER, "your own images and tags to a DeepLabV3+ on MobileNetV2, for a GPU", f"{ROOT} {NAMES}"),
+        (FOLDER_CPU, "your own images and tags to a student of 0.61 M parameters, on a CPU", f"{ROOT} {NAMES}"),
         (MSRC21_CPU, "tags of MSRC-21 to a student of 0.61 M parameters, on a CPU", f"{ROOT} {WEIGHTS}"),
         (CAMVID_CPU, "masks of CamVid to a teacher of 3.21 M and a student of 0.61 M, on a CPU", f"{ROOT} {WEIGHTS}"),
         (FOLDER_MASKS, "your own images and masks: ResNet-101 teaches MobileNetV2, for a GPU", f"{ROOT} {NAMES}"),
+        (FOLDER_MASKS_CPU, "your own images and masks to a student of 0.61 M, on a CPU", f"{ROOT} {NAMES}"),
         (DEMO_CHAIN, "tags of drawn scenes to a student of 0.11 M parameters, in minutes on two CPU cores", ""),
     )
 }

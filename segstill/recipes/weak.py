@@ -27,6 +27,12 @@ SMALL_TERMS = {"tags": TermSpec(), "gsc": TermSpec(start=0.2, args={"background_
 V2_SCENES = {"tags": TermSpec(), "gsc": TermSpec(start=0.75), "ccl": TermSpec(weight=0.1, start=0.75)}
 """From random weights: on maps that show nothing yet, consistency settles on the surroundings (docs/log.md)."""
 
+
+def _usual(spec: ModelSpec) -> ModelSpec:
+    """Return the network with the ImageNet weights that are downloaded, and their normalisation."""
+    return ModelSpec(name=spec.name, weights="imagenet", args=spec.args)
+
+
 VOC = Recipe(
     name="voc_weak_v1",
     data=DataSpec(
@@ -64,6 +70,12 @@ MSRC_SMALL = replace(
     name="msrc21_small_weak_v1",
     data=replace(VOC_SMALL.data, name="msrc21", crop=(256, 256), args={}),
     epochs=15,
+)
+FOLDER_SMALL = replace(
+    MSRC_SMALL,
+    name="folder_small_weak_v1",
+    data=replace(VOC_SMALL.data, name="folder", longest_side=320, crop=(256, 256), scale=(0.75, 1.5), args={}),
+    student=_usual(VOC_SMALL.student),
 )
 SCENES = replace(
     VOC,
@@ -141,13 +153,29 @@ VOC_SMALL_AFFINITY = replace(
     epochs=3,
     batch_size=8,
 )
+FOLDER_SMALL_PSEUDO = replace(
+    VOC_SMALL_PSEUDO,
+    name="folder_small_pseudo",
+    data=replace(FOLDER_SMALL.data, photometric=0.0),
+    student=_usual(VOC_SMALL_PSEUDO.student),
+    epochs=30,
+)
+FOLDER_SMALL_AFFINITY = replace(
+    VOC_SMALL_AFFINITY,
+    name="folder_small_affinity",
+    data=FOLDER_SMALL.data,
+    student=replace(_usual(VOC_SMALL_AFFINITY.student), weights=None),
+    epochs=10,
+)
 ABOUT = {
     "voc": "VOC 2012 with the images of trainaug",
     "folder": "your own images, whose tags are in tags.csv or in a folder per class",
+    "folder_small": "your own images with tags, MobileNetV2 in place of Swin, on a CPU",
     "voc_small": "a part of VOC, MobileNetV2 in place of Swin, on a CPU",
     "msrc21_small": "MSRC-21, its 15 kinds of objects on background, MobileNetV2 in place of Swin, on a CPU",
     "demo": "drawn scenes, a small Swin transformer from scratch",
 }
+NAMED = "--data.root DIR --data.classes background NAME ..."
 FLAGS = "--data.root DIR --student.weights mobilenet_v2_1.0_imagenet.pth"
 
 
@@ -155,11 +183,12 @@ def _recipes() -> dict[str, Callable[[], Recipe]]:
     made = []
     flags = {
         "voc": "--data.root DIR",
-        "folder": "--data.root DIR --data.classes background NAME ...",
+        "folder": NAMED,
+        "folder_small": NAMED,
         "voc_small": FLAGS,
         "msrc21_small": FLAGS,
     }
-    for first in (VOC, FOLDER, VOC_SMALL, MSRC_SMALL, SCENES):
+    for first in (VOC, FOLDER, FOLDER_SMALL, VOC_SMALL, MSRC_SMALL, SCENES):
         small = first.student.args.get("encoder") == "mobilenet_v2"
         second = replace(
             first,
@@ -173,14 +202,14 @@ def _recipes() -> dict[str, Callable[[], Recipe]]:
     )
     made += [
         (pseudo, "a network on generated masks")
-        for pseudo in (VOC_PSEUDO, FOLDER_PSEUDO, VOC_SMALL_PSEUDO, msrc_pseudo)
+        for pseudo in (VOC_PSEUDO, FOLDER_PSEUDO, FOLDER_SMALL_PSEUDO, VOC_SMALL_PSEUDO, msrc_pseudo)
     ]
     msrc_affinity = replace(
         VOC_SMALL_AFFINITY, name="msrc21_small_affinity", data=replace(VOC_SMALL_AFFINITY.data, name="msrc21", args={})
     )
     made += [
         (each, "which neighbouring cells belong together")
-        for each in (FOLDER_AFFINITY, VOC_SMALL_AFFINITY, msrc_affinity)
+        for each in (FOLDER_AFFINITY, FOLDER_SMALL_AFFINITY, VOC_SMALL_AFFINITY, msrc_affinity)
     ]
     return {recipe.name: _make(recipe, what, flags) for recipe, what in made}
 

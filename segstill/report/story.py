@@ -29,6 +29,11 @@ ORDER = (
     "the last of them first, then the rest of the worst images."
 )
 """In which order pictures are left out."""
+COMPARED = ("scores", "classes", "confusion", "examples", "worst", "shipped")
+"""Sections that hold answers against masks."""
+NO_TRUTH = (
+    "There are no true masks. What is called truth here is a seed mask, and where both differ, either may be wrong."
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,8 @@ def render_story(story: StoryView) -> str:
         "shipped": ("Size, accuracy, latency", shipped(story.shipped, story.shipped_meaning)),
         "repeat": ("Repeat it", sections.repeat(page) + _recipe(story.recipe)),
     }
+    if story.on_seeds:
+        parts |= {key: (parts[key][0], parts[key][1] and remark(NO_TRUTH) + parts[key][1]) for key in COMPARED}
     shown = {key: part for key, part in parts.items() if part[1]}
     return document(page.title, page.summary or summary(story), shown, note=left_out(page, ORDER))
 
@@ -207,7 +214,7 @@ def _seeds(story: StoryView) -> str:
         strips.append(strip(seed.name, cells))
     words = (
         "Training images with the maps of the classifier for their tags (bright: it sees the class there), the mask "
-        "that follows from them, and the true mask, where there is one, to compare with."
+        "that follows from them, and the true mask, where there is one, to compare with; striped: left open."
     )
     colours = zip(story.page.classes, palette, strict=True)
     return remark(words) + legend((f"rgb{colour}", name, "") for name, colour in colours) + "".join(strips)
