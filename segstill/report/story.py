@@ -31,9 +31,7 @@ ORDER = (
 """In which order pictures are left out."""
 COMPARED = ("scores", "classes", "confusion", "examples", "worst", "shipped")
 """Sections that hold answers against masks."""
-NO_TRUTH = (
-    "There are no true masks. What is called truth here is a seed mask, and where both differ, either may be wrong."
-)
+NO_TRUTH = "There are no true masks. What is called truth here is {}, and where both differ, either may be wrong."
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,9 @@ def render_story(story: StoryView) -> str:
         "shipped": ("Size, accuracy, latency", shipped(story.shipped, story.shipped_meaning)),
         "repeat": ("Repeat it", sections.repeat(page) + _recipe(story.recipe)),
     }
-    if story.on_seeds:
-        parts |= {key: (parts[key][0], parts[key][1] and remark(NO_TRUTH) + parts[key][1]) for key in COMPARED}
+    if story.compared_with:
+        told = remark(NO_TRUTH.format(story.compared_with))
+        parts |= {key: (parts[key][0], parts[key][1] and told + parts[key][1]) for key in COMPARED}
     shown = {key: part for key, part in parts.items() if part[1]}
     return document(page.title, page.summary or summary(story), shown, note=left_out(page, ORDER))
 
