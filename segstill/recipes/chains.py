@@ -55,7 +55,11 @@ VOC_CPU = replace(
     affinity=WEAK["voc_small_affinity"](),
     seeds=WALKED,
     teacher=WEAK["voc_small_pseudo"](),
-    student=_taught(VOC_SMALL.student, replace(VOC_SMALL.student.data, args={"train": "train_weak"}), "kd"),
+    warm=True,
+    student=replace(
+        _taught(VOC_SMALL.student, replace(VOC_SMALL.student.data, args={"train": "train_weak"}), "kd"),
+        teacher_scale=1.75,  # the teacher learned from images of about this size
+    ),
     export=SMALL,
     reference=replace(VOC_SMALL.student, name="voc_small_student", teacher_model=None),
 )
@@ -66,7 +70,7 @@ MSRC21_CPU = replace(
     classifier=WEAK["msrc21_small_weak_v2"](),
     affinity=WEAK["msrc21_small_affinity"](),
     teacher=WEAK["msrc21_small_pseudo"](),
-    student=_taught(VOC_SMALL.student, MSRC21_DATA, "kd"),
+    student=replace(_taught(VOC_SMALL.student, MSRC21_DATA, "kd"), teacher_scale=1.5),
     reference=replace(VOC_SMALL.student, name="msrc21_small_student", teacher_model=None, data=MSRC21_DATA),
 )
 CAMVID_CPU = Chain(
@@ -90,6 +94,7 @@ FOLDER_CPU = replace(
     classifier=WEAK["folder_small_weak_v2"](),
     affinity=WEAK["folder_small_affinity"](),
     teacher=WEAK["folder_small_pseudo"](),
+    warm=False,
     student=_taught(FOLDER_SMALL.student, FOLDER_SMALL.student.data, "kd"),
     reference=None,
 )

@@ -126,15 +126,15 @@ FOLDER_PSEUDO = replace(VOC_PSEUDO, name="folder_pseudo", data=replace(VOC_PSEUD
 VOC_SMALL_PSEUDO = replace(
     VOC_SMALL,
     name="voc_small_pseudo",
-    data=replace(VOC_SMALL.data, longest_side=321, crop=(257, 321), scale=(0.75, 1.5), photometric=0.0),
-    student=replace(VOC_SMALL.student, name="smp", args=SMALL_TEACHER),
+    data=replace(VOC_SMALL.data, short_side=337, crop=(321, 321), scale=(0.75, 1.5), photometric=0.0),
+    student=replace(VOC_SMALL.student, name="deeplabv3_mobilenet", args={}),
     terms={"cross_entropy": TermSpec()},
-    epochs=10,
+    epochs=8,
     batch_size=8,
     lr=2e-4,
     head_lr_factor=10.0,
     clip=None,
-    evaluate_every=5,
+    evaluate_every=4,
 )
 FOLDER_AFFINITY = replace(
     FOLDER,
@@ -157,7 +157,7 @@ FOLDER_SMALL_PSEUDO = replace(
     VOC_SMALL_PSEUDO,
     name="folder_small_pseudo",
     data=replace(FOLDER_SMALL.data, photometric=0.0),
-    student=_usual(VOC_SMALL_PSEUDO.student),
+    student=ModelSpec(name="smp", weights="imagenet", args=SMALL_TEACHER),
     epochs=30,
 )
 FOLDER_SMALL_AFFINITY = replace(
@@ -198,7 +198,10 @@ def _recipes() -> dict[str, Callable[[], Recipe]]:
         )
         made += [(first, "SWTformer-V1"), (second, "SWTformer-V2")]
     msrc_pseudo = replace(
-        VOC_SMALL_PSEUDO, name="msrc21_small_pseudo", data=replace(VOC_SMALL_PSEUDO.data, name="msrc21", args={})
+        VOC_SMALL_PSEUDO,
+        name="msrc21_small_pseudo",
+        data=replace(VOC_SMALL_PSEUDO.data, name="msrc21", short_side=257, crop=(257, 257), args={}),
+        epochs=20,
     )
     made += [
         (pseudo, "a network on generated masks")
