@@ -12,9 +12,10 @@ from torch import Tensor
 
 from .batch import IGNORE
 from .data.dataset import SegmentationDataset
+from .data.transforms import shrink
 from .metrics import Scores
 from .models import AffinityNet, Classifier
-from .seeding import SeedSpec, class_maps, masks, refined
+from .seeding import SeedSpec, class_maps, enlarged, mask_of_size, masks, refined
 from .seeds import Sweep
 
 BOX_SHARE = 0.5
@@ -60,7 +61,10 @@ def evaluate_seeds(
     spec: SeedSpec,
     *,
     affinity: AffinityNet | None = None,
+    longest_side: int | None = None,
+    short_side: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    each: Callable[[int, Tensor], None] = lambda index, mask: None,
 ) -> dict[str, Any]:
     """Score the seeds of a classifier; it is left in eval mode.
 
@@ -70,11 +74,15 @@ def evaluate_seeds(
         labelled: the same images by name with masks; images that only one of both has are left out.
         spec: how seeds are made.
         affinity: see `segstill.seeding.refined`.
+        longest_side: images are shrunk to it, as for training; masks are scored at the size of the image all the same.
+        short_side: or they are resized to it.
         progress: is told how many of how many images are done.
+        each: is given the number of an image in `tagged`, and its (H, W) mask.
 
     Returns:
         Shares in [0, 1].  `seed_miou`: of the masks that `spec` gives, refinements included, with `seed_precision` and
-        `seed_recall`, means over the classes but background, and `per_class_iou`.  `fixed_miou`: of the maps before
+        `seed_recall`, means over the classes but background (of those that masks name, and that are true somewhere),
+        and `per_class_iou`.  `fixed_miou`: of the maps before
         refinement, with the background's own map (V2), or with the threshold of `spec` (V1).  `label_free_miou` and
         `oracle_miou`: with a threshold that is chosen from the maps alone, and with the best of 60, which is tuned on
         the masks that are scored; for V2, they ignore its map of the background.  Further `Places.result`, `images`
@@ -95,17 +103,20 @@ def evaluate_seeds(
     classes = len(tagged.classes)
     final, before = Scores(classes, boundary=False), Scores(classes, boundary=False)
     sweep, places = Sweep(classes), Places()
-    seconds = 0.0
+    seconds, scored = 0.0, 0
     for done, (index, other) in enumerate(both, start=1):
-        image, truth = tagged[index][0][None].to(device), labelled[other][1]
+        full, truth = tagged[index][0], labelled[other][1]
         tags = tagged.tags(index)
         if tags is None or truth is None:
             continue
-        began = time.perf_counter()
+        began, size = time.perf_counter(), (full.shape[1], full.shape[2])
+        image = shrink(full, longest_side, short_side)[None].to(device)
         views = class_maps(model, image, tags[None].to(device), spec)
-        ids = masks(refined(image, views, spec, affinity)).cpu()
+        ids = mask_of_size(refined(image, views, spec, affinity)[0], size).cpu()[None]
         seconds += time.perf_counter() - began
-        maps = views.maps.cpu()
+        scored += 1
+        each(index, ids[0])
+        maps = enlarged(views.maps, size).cpu()
         final.update(ids, truth[None])
         before.update(masks(maps), truth[None])
         sweep.update(maps[0, 1:], tags, truth)
@@ -124,8 +135,8 @@ def evaluate_seeds(
         "oracle_miou": curve.oracle().miou,
         "oracle_threshold": curve.oracle().threshold,
         **places.result(),
-        "images": len(both),
-        "seconds_per_image": seconds / len(both),
+        "images": scored,
+        "seconds_per_image": seconds / max(1, scored),
         "per_class_iou": scores["per_class_iou"],
     }
 

@@ -24,7 +24,7 @@ from .data.sources import Source, find_sources, video_library
 from .predictor import Predictor, PredictSpec
 from .report.sheet import overlay_jpeg
 from .run import interruption
-from .seeding import Written
+from .seed_files import Written
 
 RECORD = "predict.json"
 

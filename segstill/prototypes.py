@@ -34,6 +34,8 @@ Untagged = Literal["absent", "masked", "present"]
 "present": they stay in M, and a cell that one of them wins has no seed, as SIPE infers.  Every map is scaled to the
 maximum 1, so that a weak one of an absent class can silence background.
 """
+BACKGROUND_FACTOR = 0.5
+"""Of SIPE."""
 LEAST_MAXIMUM = 1e-5
 """Added to the maximum that a map is divided by: keeps a map without any response at 0."""
 
@@ -59,7 +61,7 @@ def background_aware(
     *,
     semantic: Tensor | None = None,
     valid: Tensor | None = None,
-    background_factor: float = 0.5,
+    background_factor: float = BACKGROUND_FACTOR,
     untagged: Untagged = "absent",
     variant: Literal["paper", "published"] = "paper",
 ) -> BackgroundAware:

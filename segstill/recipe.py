@@ -159,8 +159,9 @@ class SeedSpec:
     """Score of the background, in [0, 1]; of V1 alone, because V2 has a map of the background."""
     source: Source = "both"
     """What V2 makes masks of: its class maps ("cam"), the maps of the image's prototypes ("is-cam"), or their mean."""
-    background_factor: float = 1.0
-    """Factor on how much a place belongs to the background when V2 chooses its seeds; lower gives larger objects."""
+    background_factor: float | None = None
+    """Factor on how much a place belongs to the background when V2 chooses its seeds; lower gives larger objects.
+    Without one, that with which the run was trained; 1 for a run that was trained with none."""
     refine: tuple[Refinement, ...] = ()
     """Refinements, in this order."""
     band: float = 0.0
@@ -181,7 +182,7 @@ class SeedSpec:
         for name in ("threshold", "band"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a number from 0 to 1")
-        if self.background_factor <= 0:
+        if self.background_factor is not None and self.background_factor <= 0:
             raise ValueError(f"background_factor is {self.background_factor}, expected a number above 0")
 
 

@@ -15,7 +15,8 @@ from segstill.models import AffinityNet, affinity
 from segstill.recipe import ModelSpec, TermSpec
 from segstill.recipes import RECIPES
 from segstill.run import read_log
-from segstill.seeding import SeedSpec, class_maps, refined, write_seeds
+from segstill.seed_files import write_seeds
+from segstill.seeding import SeedSpec, class_maps, refined
 from segstill.seeds import feature_affinities
 from segstill.stencil import pair_offsets
 from segstill.train import train

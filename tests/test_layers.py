@@ -25,6 +25,7 @@ LAYERS = [  # bottom first; parts of layer 1 never import each other
         "demo",
         "seeding",
         "seed_masks",
+        "seed_files",
         "recipe_files",
         "chain",
         "start",

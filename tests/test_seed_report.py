@@ -10,8 +10,8 @@ from segstill.data import Part, open_dataset, open_tagged
 from segstill.localise import evaluate_seeds
 from segstill.recipes import RECIPES
 from segstill.report import write_report, write_seed_report
-from segstill.report.seeds import as_trained, classifier, guesses
-from segstill.seeding import SeedSpec
+from segstill.report.seeds import classifier, guesses
+from segstill.seeding import SeedSpec, as_trained
 from segstill.train import train
 
 from .test_report import Reader
@@ -57,10 +57,14 @@ def test_runs_that_differ_in_their_seed_are_one_row_of_means(page, runs):
 def test_the_page_holds_tables_curves_and_pictures_and_loads_nothing(page):
     _, text = page
     read = Reader(text)
+    sheet = text[text.index('<section id="sheet"') :]
+    assert "each followed by its true mask" in sheet[: sheet.index("</section>")]
     ids = {value for name, value in read.attributes if name == "id"}
     assert {"scores", "training", "classes", "examples", "repeat"} <= ids
     assert "Validation class-wise mAP, %" in text
-    assert len(read.images) == 2 * (2 + 2 * 3) + 1  # per image two and three per run; and the one that enlarges
+    assert (
+        len(read.images) == 2 * (2 + 2 * 3) + 2
+    )  # per image two and three per run; the sheet; and the one that enlarges
     assert not re.search(r'(?:src|href)="(?!data:|#)', text)
     assert "all background" in text
 
@@ -80,7 +84,9 @@ def test_the_background_factor_is_that_of_the_training():
     recipe = RECIPES["demo_weak_v2"]()
     terms = {**recipe.terms, "gsc": dataclasses.replace(recipe.terms["gsc"], args={"background_factor": 0.8})}
     assert as_trained(dataclasses.replace(recipe, terms=terms), SeedSpec()).background_factor == 0.8
-    assert as_trained(RECIPES["demo_weak_v1"](), SeedSpec()) == SeedSpec()
+    assert as_trained(recipe, SeedSpec()).background_factor == 0.5
+    assert as_trained(recipe, SeedSpec(background_factor=0.9)).background_factor == 0.9
+    assert as_trained(RECIPES["demo_weak_v1"](), SeedSpec()).background_factor == 1.0
 
 
 def test_the_verb_chooses_the_page_by_the_kind_of_runs(runs, tmp_path, capsys):

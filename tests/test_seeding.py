@@ -18,7 +18,8 @@ from segstill.models import swtformer
 from segstill.recipe import DataSpec
 from segstill.recipes import RECIPES
 from segstill.run import read_log
-from segstill.seeding import SeedSpec, class_maps, masks, refined, write_seeds
+from segstill.seed_files import write_seeds
+from segstill.seeding import SeedSpec, class_maps, masks, refined
 from segstill.train import train
 
 from .data.tag_trees import CLASSES, folder_tree

@@ -9,7 +9,8 @@ from segstill.build import load
 from segstill.data import open_tagged
 from segstill.recipes import WEAK
 from segstill.run import read_log
-from segstill.seeding import SeedSpec, write_seeds
+from segstill.seed_files import write_seeds
+from segstill.seeding import SeedSpec
 from segstill.train import train
 
 from .data.tag_trees import CLASSES, folder_tree, msrc21_tree, voc_tags_tree

@@ -19,10 +19,9 @@ from ..export import palette_of
 from ..models import CLASSIFIERS
 from ..predictor import Predictor, PredictSpec
 from ..recipe import SeedSpec
-from ..report.seeds import as_trained
 from ..run import read_recipe
 from ..seed_masks import load_classifier
-from ..seeding import class_maps, masks
+from ..seeding import as_trained, class_maps, masks
 from .given import Given
 
 SMALL = 640
@@ -88,7 +87,7 @@ class TagNetwork:
         self._model = classifier.to(device)
         # Without a score of its own, so that the threshold alone says what is background.
         spec = SeedSpec(scales=(1.0,), threshold=0.0)
-        self._spec = as_trained(saved.recipe, spec) if saved.recipe else spec
+        self._spec = as_trained(saved.recipe, spec)
         self._last: tuple[tuple[str, tuple[str, ...]], Tensor, float, int] | None = None
 
     @property

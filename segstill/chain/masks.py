@@ -14,8 +14,9 @@ from ..data.transforms import shrink
 from ..evaluate import find_devices
 from ..models import AffinityNet, Classifier
 from ..recipe import SeedSpec
+from ..seed_files import write_seeds
 from ..seed_masks import load_affinity, load_classifier, same_classes, score_masks, write_sheet
-from ..seeding import class_maps, refined, write_seeds
+from ..seeding import as_trained, class_maps, refined
 from .contents import masks_in
 from .setting import Setting
 from .stages import MEASURED, Expected, Inputs, Record, Stage, as_json
@@ -46,7 +47,7 @@ class Masks(Stage):
         affinity: Path | None = None,
     ):
         super().__init__(setting, name, title, needs)
-        self.spec, self.affinity = spec, affinity
+        self.spec, self.affinity = as_trained(setting.classifier_recipe, spec), affinity
 
     @property
     def places(self) -> tuple[Path, ...]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..chain_recipe import Chain, Given
+from ..checkpoint import read_about
 from ..data import open_tagged, open_truth
 from ..data.dataset import SegmentationDataset
-from ..recipe import DataSpec, ModelSpec, Recipe
+from ..recipe import DataSpec, ModelSpec, Recipe, from_json
 from .contents import Contents
 
 
@@ -36,6 +37,14 @@ class Setting:
     def classifier_file(self) -> Path:
         """Its last checkpoint, because its best is the best at telling tags, not places."""
         return self.classifier if self.classifier.is_file() else self.classifier / "last.safetensors"
+
+    @property
+    def classifier_recipe(self) -> Recipe | None:
+        """What it was or will be trained with; None where its file does not say."""
+        if not self.given.classifier:
+            return self.chain.classifier
+        about = read_about(self.classifier_file) if self.classifier_file.is_file() else {}
+        return from_json(about["recipe"]) if "recipe" in about else None
 
     @property
     def affinity(self) -> Path | None:

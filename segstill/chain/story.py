@@ -14,7 +14,7 @@ from ..report.story import SeedView, StageRow, StoryView, with_commands, write_s
 from ..report.view import PageView, RunView
 from ..run import environment
 from ..seed_masks import load_classifier
-from ..seeding import class_maps, masks
+from ..seeding import as_trained, class_maps, masks
 from .commands import commands
 from .contents import masks_in
 from .setting import Setting
@@ -43,7 +43,8 @@ def draw_story(out: Path, page: PageView, *, setting: Setting, state: Record, sp
     seeds = ()
     sheet = setting.out / "masks" / "overlays.jpg"
     if setting.chain.seeds and setting.begins_with_tags:
-        seeds = _seeds(setting, setting.chain.seeds, state["masks"]["result"]["true_masks"], examples)
+        spec = as_trained(setting.classifier_recipe, setting.chain.seeds)
+        seeds = _seeds(setting, spec, state["masks"]["result"]["true_masks"], examples)
     if setting.chain.export and setting.chain.export.format == "onnx":
         versions = ", ".join(f"{name} {version(name)}" for name in ("onnx", "onnxscript", "onnxruntime"))
         page = dataclasses.replace(page, environment={**page.environment, "exported with": versions})

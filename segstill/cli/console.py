@@ -8,7 +8,7 @@ import tyro
 from rich.console import Console
 
 from ..recipe import DataSpec, ModelSpec, Recipe
-from ..seeding import Written
+from ..seed_files import Written
 
 out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 150)
 err = Console(stderr=True, soft_wrap=True)

@@ -8,15 +8,17 @@ from typing import Any
 
 import tyro
 
-from ..build import load
+from ..build import checkpoint_file, load
+from ..checkpoint import sha256
 from ..data import open_dataset, open_tagged
 from ..evaluate import evaluate_tags, find_devices
 from ..flags import take_arguments
 from ..localise import evaluate_seeds
 from ..progress import counting
 from ..recipe import DataSpec, read_data_spec
+from ..seed_files import write_seeds
 from ..seed_masks import load_affinity, load_classifier, same_classes, score_masks, write_sheet
-from ..seeding import SeedSpec, write_seeds
+from ..seeding import SeedSpec, as_trained
 from .console import NOTHING, DataRoot, err, parse, tell_written
 
 
@@ -55,10 +57,13 @@ def run_seeds(args: list[str]) -> int:
     dataset = open_tagged(data, options.split)
     same_classes(saved, dataset.classes)
     spec = SeedSpec(**{field.name: getattr(options, field.name) for field in dataclasses.fields(SeedSpec)})
+    spec = as_trained(saved.recipe, spec)
     model = classifier.to(find_devices().device)
     about = {"classifier": str(saved.file), "data": dataclasses.asdict(data), "split": options.split}
     affinity = load_affinity(options.affinity, spec)
     about["affinity"] = options.affinity and str(options.affinity)
+    about["classifier_content"] = sha256(saved.file)
+    about["affinity_content"] = sha256(checkpoint_file(options.affinity)) if options.affinity else None
     with counting(err, "images done") as progress:
         written = write_seeds(
             model,
@@ -91,8 +96,17 @@ def score_classifier(
         )
     with counting(err, "images done") as progress:
         model = classifier.to(find_devices().device)
-        pairs = load_affinity(affinity, spec)
-        return evaluate_seeds(model, tagged, open_dataset(data, split), spec, affinity=pairs, progress=progress)
+        pairs, spec = load_affinity(affinity, spec), as_trained(saved.recipe, spec)
+        return evaluate_seeds(
+            model,
+            tagged,
+            open_dataset(data, split),
+            spec,
+            affinity=pairs,
+            longest_side=data.longest_side,
+            short_side=data.short_side,
+            progress=progress,
+        )
 
 
 def evaluate_masks(folder: Path, arguments: dict[str, Any], root: str | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Literal, get_args
 
 from ..batch import Batch, valid_pixels
-from ..prototypes import BackgroundAware, Untagged, background_aware, check_background_factor
+from ..prototypes import BACKGROUND_FACTOR, BackgroundAware, Untagged, background_aware, check_background_factor
 from ..taps import Features
 from .loss import Channels, Loss, Variant, check_variant
 from .tags import tags_of
@@ -38,7 +38,7 @@ class BackgroundAwareLoss(Loss):
         self,
         channels: Channels,
         *,
-        background_factor: float = 0.5,
+        background_factor: float = BACKGROUND_FACTOR,
         similarity: Similarity = "fused",
         untagged: Untagged = "absent",
         variant: Variant = "paper",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..prototypes import Untagged, prototypes
+from ..prototypes import BACKGROUND_FACTOR, Untagged, prototypes
 from ..taps import Features
 from .background import BackgroundAwareLoss, Similarity
 from .logits import IGNORED, check_temperature
@@ -118,7 +118,7 @@ class CCL(BackgroundAwareLoss):
         design: Design = "pixels",
         temperature: float = 0.1,
         margin: float = 0.0,
-        background_factor: float = 0.5,
+        background_factor: float = BACKGROUND_FACTOR,
         similarity: Similarity = "fused",
         untagged: Untagged = "absent",
     ):

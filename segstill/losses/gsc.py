@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..arithmetic import valid_cells
 from ..batch import Batch, valid_pixels
-from ..prototypes import Untagged, normalised
+from ..prototypes import BACKGROUND_FACTOR, Untagged, normalised
 from ..taps import Features
 from .background import BackgroundAwareLoss, Similarity
 from .loss import Channels, Variant, check_variant, filled, in_float32, mean_over_valid
@@ -60,7 +60,7 @@ class GSC(BackgroundAwareLoss):
         self,
         channels: Channels,
         *,
-        background_factor: float = 0.5,
+        background_factor: float = BACKGROUND_FACTOR,
         similarity: Similarity = "fused",
         untagged: Untagged = "absent",
         variant: Variant = "paper",

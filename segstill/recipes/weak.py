@@ -48,7 +48,8 @@ VOC = Recipe(
     decay_norms=False,
     clip=1.0,
 )
-FOLDER = replace(VOC, name="folder_weak_v1", data=replace(VOC.data, name="folder", args={}))
+FOLDER = replace(VOC, name="folder_weak_v1", data=replace(VOC.data, name="folder", longest_side=640, args={}))
+"""Photographs have twelve million pixels; crops of those would rarely show what the tags name."""
 VOC_SMALL = replace(
     VOC,
     name="voc_small_weak_v1",
@@ -122,7 +123,9 @@ VOC_PSEUDO = replace(
     decay_norms=True,
     clip=None,
 )
-FOLDER_PSEUDO = replace(VOC_PSEUDO, name="folder_pseudo", data=replace(VOC_PSEUDO.data, name="folder", args={}))
+FOLDER_PSEUDO = replace(
+    VOC_PSEUDO, name="folder_pseudo", data=replace(VOC_PSEUDO.data, name="folder", longest_side=640, args={})
+)
 VOC_SMALL_PSEUDO = replace(
     VOC_SMALL,
     name="voc_small_pseudo",

@@ -9,20 +9,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ..build import load
 from ..cost import measure_cost
 from ..data import Part, open_dataset, open_tagged
 from ..data.dataset import SegmentationDataset
-from ..evaluate import evaluate_tags
+from ..data.transforms import shrink
+from ..evaluate import evaluate_tags, find_devices
 from ..localise import evaluate_seeds
 from ..metrics import Scores
 from ..models import Classifier
 from ..recipe import Recipe
 from ..run import read_log, read_recipe
-from ..seeding import SeedSpec, class_maps, masks, refined
+from ..seeding import SeedSpec, as_trained, class_maps, enlarged, mask_of_size, refined
 from .collect import environment_of
 from .seeds_page import Guess, SeedExample, SeedPage, SeedRun, Shown, write_seed_page
+from .sheet import contact_sheet
+
+SHEET, SMALL, LARGE = 48, 256, 640
+"""Pictures on the contact sheet; longest sides of these, and of the examples."""
 
 
 class _Group(NamedTuple):
@@ -49,7 +57,8 @@ def write_seed_report(
     """Score classifiers and write a page about them.
 
     Tags are scored on the val split by the best checkpoint, seeds on `split` by the last one, as they are made.  The
-    background factor is that with which a run was trained.  Runs that differ in their seed only become one row.
+    background factor is that with which a run was trained, unless `spec` has one.  Runs that differ in their seed only
+    become one row.
 
     Args:
         runs: run folders of classifiers.
@@ -95,6 +104,8 @@ def write_seed_report(
         guesses=guesses(tagged, truth) if truth else (),
         images=f"{len(tagged)} {split} images",
         examples=tuple(_example(groups, tagged, truth, place * len(tagged) // count) for place in range(count)),
+        sheet=_sheet(groups[-1], tagged, truth),
+        sheet_of=groups[-1].name,
         environment=environment_of(
             groups[-1].folders[0], f"{data.name}: tags of val, seeds of {len(tagged)} {split} images"
         ),
@@ -152,12 +163,6 @@ def _groups(runs: Sequence[Path], spec: SeedSpec) -> list[_Group]:
     return groups
 
 
-def as_trained(recipe: Recipe, spec: SeedSpec) -> SeedSpec:
-    """Return `spec` with the background factor that the losses of a recipe have."""
-    factor = recipe.terms["gsc"].args.get("background_factor") if "gsc" in recipe.terms else None
-    return spec if factor is None else dataclasses.replace(spec, background_factor=factor)
-
-
 def _spread(whole: SegmentationDataset, count: int) -> SegmentationDataset:
     count = min(count, len(whole))
     return Part(whole, [place * len(whole) // count for place in range(count)])
@@ -198,10 +203,17 @@ def _view(group: _Group, data: Any, tagged: SegmentationDataset, truth: Segmenta
         scores = evaluate_tags(load(folder).model, val, **reading)
         if truth is not None:
             device = next(load(folder).model.parameters()).device
-            scores |= evaluate_seeds(classifier(folder).to(device), tagged, truth, group.spec)
+            scores |= evaluate_seeds(
+                classifier(folder).to(device),
+                tagged,
+                truth,
+                group.spec,
+                longest_side=data.longest_side,
+                short_side=data.short_side,
+            )
         found.append(scores)
     model = classifier(group.folders[0])
-    image = tagged[0][0]
+    image = _looked_at(tagged[0][0], group)
     cost = measure_cost(model, (image.shape[1], image.shape[2]))
     return SeedRun(
         name=group.name,
@@ -216,25 +228,60 @@ def _view(group: _Group, data: Any, tagged: SegmentationDataset, truth: Segmenta
 
 
 @torch.no_grad()
+def _sheet(group: _Group, tagged: SegmentationDataset, truth: SegmentationDataset | None) -> bytes:
+    """Return many small masks that a classifier leads to, beside the true ones."""
+    model = classifier(group.folders[0]).to(find_devices().device).eval()
+    device = next(model.parameters()).device
+    shown, made, names, truths = [], [], [], []
+    count = min(SHEET, len(tagged))
+    for index in (place * len(tagged) // count for place in range(count)):
+        full, tags = tagged[index][0], tagged.tags(index)
+        assert tags is not None
+        image = _looked_at(full, group)[None].to(device)
+        views = class_maps(model, image, tags[None].to(device), group.spec)
+        picture = shrink(full, SMALL)
+        size = (picture.shape[1], picture.shape[2])
+        shown.append(picture.permute(1, 2, 0).contiguous().numpy())
+        made.append(mask_of_size(refined(image, views, group.spec)[0], size).cpu().numpy())
+        names.append(tagged.name(index))
+        mask = truth[index][1] if truth else None
+        truths.append(None if mask is None else _nearest(mask, size))
+    return contact_sheet(shown, made, names, tagged.palette, truths=truths)
+
+
+def _looked_at(image: Tensor, group: _Group) -> Tensor:
+    """Return an image as the classifier saw those of its training."""
+    return shrink(image, group.recipe.data.longest_side, group.recipe.data.short_side)
+
+
+def _nearest(mask: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+    resized = F.interpolate(mask[None, None].float(), size, mode="nearest-exact")[0, 0]
+    return resized.to(torch.uint8).numpy()
+
+
+@torch.no_grad()
 def _example(
     groups: Sequence[_Group], tagged: SegmentationDataset, truth: SegmentationDataset | None, index: int
 ) -> SeedExample:
-    image, tags = tagged[index][0], tagged.tags(index)
+    full, tags = tagged[index][0], tagged.tags(index)
     assert tags is not None
-    mask = truth[index][1] if truth else None
+    picture, mask = shrink(full, LARGE), truth[index][1] if truth else None
+    size = (picture.shape[1], picture.shape[2])
     shown: dict[str, Shown] = {}
     for group in groups:
-        model = classifier(group.folders[0]).eval()
-        views = class_maps(model, image[None], tags[None], group.spec)
+        model, image = classifier(group.folders[0]).eval(), _looked_at(full, group)[None]
+        views = class_maps(model, image, tags[None], group.spec)
         by_pixels = dataclasses.replace(group.spec, refine=("par",))
-        before, after = (masks(scores)[0] for scores in (views.maps, refined(image[None], views, by_pixels)))
+        before, after = (mask_of_size(each[0], size) for each in (views.maps, refined(image, views, by_pixels)))
         shown[group.name] = Shown(
-            views.maps[0, 1:].amax(0).numpy(), before.numpy().astype(np.uint8), after.numpy().astype(np.uint8)
+            enlarged(views.maps[:, 1:].amax(1, keepdim=True), size)[0, 0].numpy(),
+            before.numpy().astype(np.uint8),
+            after.numpy().astype(np.uint8),
         )
     names = [name for name, tag in zip(tagged.classes[1:], tags.tolist(), strict=True) if tag]
     return SeedExample(
         name=f"{tagged.name(index)}: {', '.join(names)}",
-        image=image.permute(1, 2, 0).contiguous().numpy(),
-        truth=None if mask is None else np.asarray(mask),
+        image=picture.permute(1, 2, 0).contiguous().numpy(),
+        truth=None if mask is None else _nearest(mask, size),
         shown=shown,
     )

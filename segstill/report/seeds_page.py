@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..checkpoint import write
 from . import sections
-from .images import IGNORE, attention_map, class_mask, photograph
+from .images import IGNORE, as_it_is, attention_map, class_mask, photograph
 from .page import document
 from .table import number, percent
 from .view import Mask, PageView, RunView
@@ -88,6 +88,10 @@ class SeedPage:
     images: str
     """Which images' seeds are scored."""
     examples: tuple[SeedExample, ...] = ()
+    sheet: bytes | None = None
+    """A JPEG of many small masks, and of the true ones beside them."""
+    sheet_of: str = ""
+    """The run that made them."""
     environment: Mapping[str, str] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
 
@@ -102,8 +106,11 @@ COLUMNS = {
     "seed_recall": ("Recall", "%"),
     "pointing_game": ("Pointing", "%"),
     "box_localisation": ("Boxes", "%"),
+    "seconds_per_image": ("Time", "s per image"),
 }
 """Score -> heading and unit."""
+TIMES = {"seconds_per_image": (1, 2)}
+"""Factor and decimals of what is no share."""
 
 
 def write_seed_page(path: Path, page: SeedPage) -> None:
@@ -132,9 +139,19 @@ def render(page: SeedPage) -> str:
         "training": ("Training", sections.training(lines)),
         "classes": ("Every class", _classes(page)),
         "examples": ("Maps and seeds", _examples(page)),
+        "sheet": ("Masks of many images", _sheet(page)),
         "repeat": ("Repeat it", sections.repeat(lines)),
     }
     return document(page.title, summary(page), {key: part for key, part in parts.items() if part[1]})
+
+
+def _sheet(page: SeedPage) -> str:
+    if page.sheet is None:
+        return ""
+    alt = f"Many images under the masks that {page.sheet_of} leads to, with their names below"
+    words = f"Masks of {page.sheet_of}, in the colours of their classes over the dimmed images"
+    words += ", each followed by its true mask." if page.guesses else "."
+    return sections.cell([(as_it_is(page.sheet), alt)], "", words)
 
 
 def summary(page: SeedPage) -> str:
@@ -152,11 +169,12 @@ def summary(page: SeedPage) -> str:
     return " ".join(said)
 
 
-def _told(score: tuple[float, float | None] | None) -> str:
+def _told(score: tuple[float, float | None] | None, factor: float = 100, digits: int = 1) -> str:
     if score is None:
         return "–"
     mean, deviation = score
-    return number(100 * mean, 1) + (f" ± {number(100 * deviation, 1)}" if deviation is not None else "")
+    told = f" ± {number(factor * deviation, digits)}" if deviation is not None else ""
+    return number(factor * mean, digits) + told
 
 
 def _scores(page: SeedPage) -> str:
@@ -167,7 +185,7 @@ def _scores(page: SeedPage) -> str:
         cells = [number(percent(guess.miou), 1) if name == "seed_miou" else "–" for name in columns]
         rows.append((f"guess: {guess.name}", cells))
     for run in page.runs:
-        rows.append((run.name, [_told(run.score(name)) for name in columns]))
+        rows.append((run.name, [_told(run.score(name), *TIMES.get(name, ())) for name in columns]))
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
         for name, cells in rows

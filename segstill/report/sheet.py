@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from ..batch import IGNORE
 from .view import Mask
@@ -38,6 +38,13 @@ def overlay_jpeg(
     return content.getvalue()
 
 
+def _contained(picture: NDArray[np.uint8], side: int) -> Image.Image:
+    """Return a picture that fits a square and keeps its proportions; strips stay a pixel wide."""
+    factor = side / max(picture.shape[:2])
+    height, width = (max(1, round(each * factor)) for each in picture.shape[:2])
+    return Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+
+
 def contact_sheet(
     images: Sequence[NDArray[np.uint8]],
     masks: Sequence[Mask],
@@ -67,7 +74,7 @@ def contact_sheet(
     sheet = Image.new("RGB", (columns * SIDE, max(1, rows) * (SIDE + LABEL)), PAPER)
     draw = ImageDraw.Draw(sheet)
     for place, (picture, caption) in enumerate(shown):
-        small = ImageOps.contain(Image.fromarray(picture), (SIDE - 4, SIDE - 4))
+        small = _contained(picture, SIDE - 4)
         left, top = place % columns * SIDE, place // columns * (SIDE + LABEL)
         sheet.paste(small, (left + (SIDE - small.width) // 2, top + (SIDE - small.height) // 2))
         draw.text((left + 4, top + SIDE), caption[:34], fill=INK)
