@@ -9,8 +9,8 @@ last.safetensors and best.safetensors, and state.pt, from which the run continue
 import math
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -151,13 +151,26 @@ def train(
         state.update(scores=scores, evaluated=step)
 
     prepared.train()
-    with closing(folder), interruption() as interrupted:
-        started = time.perf_counter() - state["seconds"]
+    started = time.perf_counter() - state["seconds"]
 
-        def save(step: int) -> None:
-            state.update(step=step, seconds=time.perf_counter() - started)
-            folder.save(learner, optimizer, ema, shipped, state)
+    def save(step: int) -> None:
+        state.update(step=step, seconds=time.perf_counter() - started)
+        folder.save(learner, optimizer, ema, shipped, state)
 
+    @contextmanager
+    def kept() -> Iterator[None]:
+        """Save what was learned if something fails that is not its fault, such as an image that vanished."""
+        try:
+            yield
+        except Diverged:
+            raise
+        except Exception:
+            if step > state["step"]:
+                save(step)
+                say(f"saved after step {step}: the same command with --resume continues")
+            raise
+
+    with closing(folder), interruption() as interrupted, kept():
         if is_due(step) and state["evaluated"] < step:  # what an evaluation cut off left behind
             look(step)
             save(step)

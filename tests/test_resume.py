@@ -6,10 +6,11 @@ import json
 import pytest
 import torch
 
-from segstill.recipe import ModelSpec
+from segstill.recipe import DataSpec, ModelSpec
 from segstill.run import read_log
 from segstill.train import train
 
+from .data.trees import folder_tree
 from .helpers import small_recipe
 
 SILENT = {"say": lambda sentence: None}
@@ -105,3 +106,23 @@ def test_the_memory_of_a_step_counts_neither_the_checks_before_the_first_nor_eva
     train(small_recipe("kd", teacher=str(teachers[0])), tmp_path / "run", watch=watch, say=hold_much)
     steps = [record["memory_mb"] for record in read_log(tmp_path / "run") if record["kind"] == "step"]
     assert all(0 < memory < 1024 for memory in steps)
+
+
+def test_an_image_that_vanishes_costs_none_of_the_steps_that_are_done(tmp_path):
+    root = folder_tree(tmp_path / "data", train=6)
+    data = DataSpec(name="folder", root=str(root), classes=("a", "b", "c"), crop=(24, 32), workers=0)
+    recipe = small_recipe(data=data, epochs=2, batch_size=2)
+    hidden, images = tmp_path / "hidden", root / "images" / "train"
+    run, said = tmp_path / "run", []
+
+    def hide(record):
+        if record["kind"] == "step" and record["step"] == 2:
+            images.rename(hidden)
+
+    with pytest.raises(OSError, match="images/train"):
+        train(recipe, run, watch=hide, say=said.append)
+    assert said[-1] == "saved after step 2: the same command with --resume continues"
+    hidden.rename(images)
+    scores = train(recipe, run, resume=True, **SILENT)
+    assert [record["step"] for record in read_log(run) if record["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
+    assert scores == train(recipe, tmp_path / "whole", **SILENT)
