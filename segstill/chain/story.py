@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from ..data.pictures import read_mask
+from ..data.transforms import shrink
 from ..evaluate import find_devices
 from ..recipe import Recipe, SeedSpec, to_json
 from ..report.story import SeedView, StageRow, StoryView, with_commands, write_story
 from ..report.view import PageView, RunView
 from ..run import environment
 from ..seed_masks import load_classifier
-from ..seeding import as_trained, class_maps, masks
+from ..seeding import as_trained, class_maps, enlarged, mask_of_size
 from .commands import commands
 from .contents import masks_in
 from .setting import Setting
@@ -88,11 +89,12 @@ def _seeds(setting: Setting, spec: SeedSpec, true: list[str], examples: int) -> 
         image, tags = dataset[index][0], dataset.tags(index)
         if tags is None:
             continue
-        batch, some = image[None].to(device), tags[None].to(device)
-        look = class_maps(model, batch, some, spec)
-        before = masks(look.maps)[0].cpu().numpy() if spec.refine else None
+        seen = shrink(image, setting.data.longest_side, setting.data.short_side)
+        look = class_maps(model, seen[None].to(device), tags[None].to(device), spec)
+        size = (image.shape[1], image.shape[2])
+        before = mask_of_size(look.maps[0], size).cpu().numpy() if spec.refine else None
         shown = [number for number, value in enumerate(tags.tolist(), start=1) if value]
-        maps = {dataset.classes[label]: look.maps[0, label].cpu().numpy() for label in shown}
+        maps = {dataset.classes[label]: enlarged(look.maps[:, [label]], size)[0, 0].cpu().numpy() for label in shown}
         place = places.get(names[index])
         mask = None if truth is None or place is None else truth[place][1]
         views.append(
