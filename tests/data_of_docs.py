@@ -11,7 +11,7 @@ from segstill.recipe import DataSpec, ModelSpec
 from segstill.recipes import RECIPES
 from segstill.train import train
 
-from .data.tag_trees import voc_tags_tree
+from .data.tag_trees import msrc21_tree, voc_tags_tree
 from .data.test_sources import film
 from .data.trees import label, picture, save
 from .helpers import small_recipe
@@ -87,6 +87,7 @@ def furnish(folder: Path) -> None:
     film(folder / "drive.mp4", 2)
     save(folder / "coloured.png", np.array(COLOURS, dtype=np.uint8)[label(1, *SIDES).clip(max=2)])
     (folder / "networks.py").write_text(NETWORKS)
+    msrc21_tree(folder / "MSRC")
     lists = voc_tags_tree(folder / "VOC") / "VOCdevkit/VOC2012/ImageSets/Segmentation"
     (lists / "train_weak.txt").write_text((lists / "train.txt").read_text())
 
