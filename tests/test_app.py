@@ -20,7 +20,7 @@ from segstill.data import open_dataset
 from segstill.recipe import DataSpec
 from segstill.run import read_recipe
 from segstill.seed_masks import load_classifier
-from segstill.seeding import SeedSpec, class_maps, masks
+from segstill.seeding import SeedSpec, as_trained, class_maps, masks
 from segstill.train import train
 
 from .data.trees import CLASSES, folder_tree
@@ -171,9 +171,9 @@ def test_only_the_tags_that_are_chosen_count_and_a_higher_threshold_leaves_less(
 
 def test_a_classifier_starts_with_the_masks_that_seeds_writes(desk, scene, runs):
     network = desk.networks["classifier"]
-    _, model = load_classifier(runs / "classifier")
+    saved, model = load_classifier(runs / "classifier")
     tags = torch.tensor([[float(place in (0, 2)) for place in range(len(network.classes) - 1)]])
-    maps = class_maps(model, scene.image[None], tags, SeedSpec(scales=(1.0,))).maps
+    maps = class_maps(model, scene.image[None], tags, as_trained(saved.recipe, SeedSpec(scales=(1.0,)))).maps
     chosen = [network.classes[1], network.classes[3]]
     assert torch.equal(network(scene, chosen, network.threshold).ids, masks(maps)[0])
     probabilities = desk.probabilities(scene)["classifier"]
