@@ -1,4 +1,4 @@
-"""What arithmetic on maps must get right in every layer: single precision, ignored places, vectors of unit length."""
+"""What arithmetic on maps must get right in every layer: single precision, ignored places, unit length, size."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -52,3 +52,17 @@ def unit_length(vectors: Tensor, dim: int) -> Tensor:
     """Scale vectors along a dimension to length 1; a zero vector stays zero and has a finite gradient."""
     length = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
     return vectors / torch.where(length > 0, length, 1)
+
+
+def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return (N, C, H, W) maps of another size, bilinear; the same ones where it is theirs."""
+    if maps.shape[2:] == size:
+        return maps
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+def nearest(ids: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return (H, W) class ids of another size, uint8, each that of the nearest pixel; the same where it is theirs."""
+    if ids.shape == size:
+        return ids
+    return F.interpolate(ids[None, None].float(), size, mode="nearest-exact")[0, 0].to(torch.uint8)

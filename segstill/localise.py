@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .arithmetic import resized
 from .batch import IGNORE
 from .data.dataset import SegmentationDataset
 from .data.transforms import shrink
 from .metrics import Scores
 from .models import AffinityNet, Classifier
-from .seeding import SeedSpec, class_maps, enlarged, mask_of_size, masks, refined
+from .seeding import SeedSpec, class_maps, mask_of_size, masks, refined
 from .seeds import Sweep
 
 BOX_SHARE = 0.5
@@ -116,7 +117,7 @@ def evaluate_seeds(
         seconds += time.perf_counter() - began
         scored += 1
         each(index, ids[0])
-        maps = enlarged(views.maps, size).cpu()
+        maps = resized(views.maps, size).cpu()
         final.update(ids, truth[None])
         before.update(masks(maps), truth[None])
         sweep.update(maps[0, 1:], tags, truth)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from .arithmetic import nearest, resized
 from .build import checkpoint_file, load
 from .data.transforms import shrink
 from .evaluate import find_devices
@@ -87,9 +87,9 @@ class Predictor:
         answers = self.ask(small.to(self.device))
         for answer in answers:
             if answer.ndim == 2:
-                yield _enlarged(answer, size), None
+                yield nearest(answer, size), None
             else:
-                yield _decided(_resized(answer[None].float(), size), spec.soft)
+                yield _decided(resized(answer[None].float(), size), spec.soft)
 
     def _in_tiles(self, image: Tensor, size: tuple[int, int], spec: PredictSpec) -> tuple[Tensor, Tensor | None]:
         bands = tiled(
@@ -100,7 +100,7 @@ class Predictor:
             stride=self.about.stride,
         )
         if tuple(image.shape[2:]) != size:
-            return _decided(_resized(torch.cat(list(bands), dim=2), size), spec.soft)
+            return _decided(resized(torch.cat(list(bands), dim=2), size), spec.soft)
         parts = [_decided(band, spec.soft) for band in bands]  # so that no scores of the whole image are held
         soft = [maps for _, maps in parts if maps is not None]
         return torch.cat([ids for ids, _ in parts]), torch.cat(soft, dim=1) if soft else None
@@ -120,18 +120,6 @@ class Predictor:
             check_tiles(spec.tile, spec.overlap, self.about.stride)
         if spec.batch < 1:
             raise ValueError(f"batch is {spec.batch}, expected 1 or more: pass another --batch")
-
-
-def _resized(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(scores.shape[2:]) == size:
-        return scores
-    return F.interpolate(scores, size, mode="bilinear", align_corners=False)
-
-
-def _enlarged(ids: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(ids.shape) == size:
-        return ids
-    return F.interpolate(ids[None, None].float(), size, mode="nearest-exact")[0, 0].to(torch.uint8)
 
 
 def _decided(scores: Tensor, soft: bool) -> tuple[Tensor, Tensor | None]:

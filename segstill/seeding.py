@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .arithmetic import resized
 from .batch import IGNORE
 from .models import AffinityNet, Classifier
 from .prototypes import BACKGROUND_FACTOR, background_aware, normalised, with_background
@@ -61,12 +62,12 @@ def class_maps(model: Classifier, image: Tensor, tags: Tensor, spec: SeedSpec) -
         if spec.flip:
             looks.append(model.look(view.flip(3)))
         cams = [look.cam.float() for look in looks]
-        general = general + enlarged(_laid_over([cam.relu() for cam in cams]), size)
+        general = general + resized(_laid_over([cam.relu() for cam in cams]), size)
         if looks[0].fused is not None:
             factor = 1.0 if spec.background_factor is None else spec.background_factor
             fused = _laid_over([look.fused.float() for look in looks if look.fused is not None])
             aware = background_aware(_laid_over(cams), fused, tags, background_factor=factor)
-            specific, features = specific + enlarged(aware.is_cam, size), fused if features is None else features
+            specific, features = specific + resized(aware.is_cam, size), fused if features is None else features
     named = tags.to(general)[:, :, None, None]
     general = normalised(general * named)
     if features is None:
@@ -75,13 +76,6 @@ def class_maps(model: Classifier, image: Tensor, tags: Tensor, spec: SeedSpec) -
     specific = normalised(specific * F.pad(named, (0, 0, 0, 0, 1, 0), value=1))
     maps = {"cam": general, "is-cam": specific, "both": (general + specific) / 2}[spec.source]
     return Views(maps, features)
-
-
-def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return (N, C, H, W) maps of another size, bilinear; the same ones where it is theirs."""
-    if maps.shape[2:] == size:
-        return maps
-    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
 def _laid_over(maps: list[Tensor]) -> Tensor:
@@ -125,8 +119,8 @@ def _by_pixels(image: Tensor, maps: Tensor, spec: SeedSpec) -> Tensor:
     if spec.half:
         small = [max(1, round(side / 2)) for side in size]
         shown = F.interpolate(shown, small, mode="bilinear", align_corners=False, antialias=True)
-    smooth = par(shown, enlarged(maps, (shown.shape[2], shown.shape[3])), iterations=spec.iterations)
-    return enlarged(smooth, size)
+    smooth = par(shown, resized(maps, (shown.shape[2], shown.shape[3])), iterations=spec.iterations)
+    return resized(smooth, size)
 
 
 def _by_walk(image: Tensor, maps: Tensor, fused: Tensor | None, spec: SeedSpec, affinity: AffinityNet | None) -> Tensor:
@@ -147,7 +141,7 @@ def _by_walk(image: Tensor, maps: Tensor, fused: Tensor | None, spec: SeedSpec, 
     if fused is None:
         highest[:, 0] = 1  # the background of V1 is one score everywhere, which no walk changes
     spread = spread / (highest + FLOOR)
-    return enlarged(spread, (maps.shape[2], maps.shape[3]))
+    return resized(spread, (maps.shape[2], maps.shape[3]))
 
 
 def mask_of_size(scores: Tensor, size: tuple[int, int], band: float = 0.0) -> Tensor:
@@ -157,4 +151,4 @@ def mask_of_size(scores: Tensor, size: tuple[int, int], band: float = 0.0) -> Te
     present = scores.amax(dim=(1, 2)) > 0  # a photograph has millions of pixels: only the maps that it needs
     present[:2] = True
     labels = F.pad(present.nonzero()[:, 0], (0, IGNORE + 1 - int(present.sum())), value=IGNORE).to(torch.uint8)
-    return labels[masks(enlarged(scores[None, present], size), band)[0].long()]
+    return labels[masks(resized(scores[None, present], size), band)[0].long()]

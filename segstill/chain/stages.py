@@ -14,7 +14,7 @@ from ..cost import estimate_step, measure_step
 from ..data import open_dataset, open_tagged
 from ..data.dataset import SegmentationDataset
 from ..evaluate import headline
-from ..models import CLASSIFIERS
+from ..models import CLASSIFIERS, Guest
 from ..recipe import Recipe, to_json
 from ..run import read_log
 from ..train import train
@@ -163,7 +163,8 @@ class Training(Stage):
         if recipe.teacher and setting.given.teacher:
             teacher = load_teacher(recipe, classes, say=lambda sentence: None)
         elif recipe.teacher:
-            teacher = build_model(dataclasses.replace(setting.chain.teacher.student, weights=None), len(classes)).eval()
+            model = build_model(dataclasses.replace(setting.chain.teacher.student, weights=None), len(classes))
+            teacher = Guest(model, scale=recipe.teacher_scale).eval()
         return estimate_step(recipe, len(classes), teacher)
 
     def _pace(self) -> float | None:

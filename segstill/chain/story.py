@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..arithmetic import resized
 from ..data.pictures import read_mask
 from ..data.transforms import shrink
 from ..evaluate import find_devices
@@ -15,7 +16,7 @@ from ..report.story import SeedView, StageRow, StoryView, with_commands, write_s
 from ..report.view import PageView, RunView
 from ..run import environment
 from ..seed_masks import load_classifier
-from ..seeding import as_trained, class_maps, enlarged, mask_of_size
+from ..seeding import as_trained, class_maps, mask_of_size
 from .commands import commands
 from .contents import masks_in
 from .setting import Setting
@@ -94,7 +95,7 @@ def _seeds(setting: Setting, spec: SeedSpec, true: list[str], examples: int) -> 
         size = (image.shape[1], image.shape[2])
         before = mask_of_size(look.maps[0], size).cpu().numpy() if spec.refine else None
         shown = [number for number, value in enumerate(tags.tolist(), start=1) if value]
-        maps = {dataset.classes[label]: enlarged(look.maps[:, [label]], size)[0, 0].cpu().numpy() for label in shown}
+        maps = {dataset.classes[label]: resized(look.maps[:, [label]], size)[0, 0].cpu().numpy() for label in shown}
         place = places.get(names[index])
         mask = None if truth is None or place is None else truth[place][1]
         views.append(

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arithmetic import nearest, resized
 from ..build import load
 from ..cost import measure_cost
 from ..data import Part, open_dataset, open_tagged
@@ -24,7 +23,7 @@ from ..metrics import Scores
 from ..models import Classifier
 from ..recipe import Recipe
 from ..run import read_log, read_recipe
-from ..seeding import SeedSpec, as_trained, class_maps, enlarged, mask_of_size, refined
+from ..seeding import SeedSpec, as_trained, class_maps, mask_of_size, refined
 from .collect import environment_of
 from .seeds_page import Guess, SeedExample, SeedPage, SeedRun, Shown, write_seed_page
 from .sheet import contact_sheet
@@ -245,18 +244,13 @@ def _sheet(group: _Group, tagged: SegmentationDataset, truth: SegmentationDatase
         made.append(mask_of_size(refined(image, views, group.spec)[0], size).cpu().numpy())
         names.append(tagged.name(index))
         mask = truth[index][1] if truth else None
-        truths.append(None if mask is None else _nearest(mask, size))
+        truths.append(None if mask is None else nearest(mask, size).numpy())
     return contact_sheet(shown, made, names, tagged.palette, truths=truths)
 
 
 def _looked_at(image: Tensor, group: _Group) -> Tensor:
     """Return an image as the classifier saw those of its training."""
     return shrink(image, group.recipe.data.longest_side, group.recipe.data.short_side)
-
-
-def _nearest(mask: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-    resized = F.interpolate(mask[None, None].float(), size, mode="nearest-exact")[0, 0]
-    return resized.to(torch.uint8).numpy()
 
 
 @torch.no_grad()
@@ -274,7 +268,7 @@ def _example(
         by_pixels = dataclasses.replace(group.spec, refine=("par",))
         before, after = (mask_of_size(each[0], size) for each in (views.maps, refined(image, views, by_pixels)))
         shown[group.name] = Shown(
-            enlarged(views.maps[:, 1:].amax(1, keepdim=True), size)[0, 0].numpy(),
+            resized(views.maps[:, 1:].amax(1, keepdim=True), size)[0, 0].numpy(),
             before.numpy().astype(np.uint8),
             after.numpy().astype(np.uint8),
         )
@@ -282,6 +276,6 @@ def _example(
     return SeedExample(
         name=f"{tagged.name(index)}: {', '.join(names)}",
         image=picture.permute(1, 2, 0).contiguous().numpy(),
-        truth=None if mask is None else _nearest(mask, size),
+        truth=None if mask is None else nearest(mask, size).numpy(),
         shown=shown,
     )
