@@ -48,13 +48,18 @@ def check_equal_footing(recipes: Sequence[Recipe]) -> None:
         _check_equal(taught[0], recipe, MAY_DIFFER)
 
 
-def _check_equal(one: Recipe, other: Recipe, but: set[str]) -> None:
+def unequal(one: Recipe, other: Recipe, but: set[str]) -> str:
+    """Say in which fields two recipes differ, those of `but` aside; empty where in none."""
     fields = [field.name for field in dataclasses.fields(one) if field.name not in but]
-    if unequal := [name for name in fields if getattr(one, name) != getattr(other, name)]:
-        pairs = "; ".join(f"{name}: {getattr(one, name)} and {getattr(other, name)}" for name in unequal)
+    pairs = [(name, getattr(one, name), getattr(other, name)) for name in fields]
+    return "; ".join(f"{name}: {mine} and {its}" for name, mine, its in pairs if mine != its)
+
+
+def _check_equal(one: Recipe, other: Recipe, but: set[str]) -> None:
+    if differences := unequal(one, other, but):
         raise ValueError(
-            f"{one.name} and {other.name} are not on equal footing ({pairs}), expected recipes that differ in their "
-            "terms only, with one teacher: give the same flags to all, or choose other recipes"
+            f"{one.name} and {other.name} are not on equal footing ({differences}), expected recipes that differ in "
+            "their terms only, with one teacher: give the same flags to all, or choose other recipes"
         )
 
 

@@ -60,6 +60,7 @@ class Health:
         self._loader = evaluation_loader(
             validation, longest_side=data.longest_side, short_side=data.short_side, world_size=every
         )
+        self._on = "the validation images" + (", with the masks made for them" if data.val_masks else "")
         self._theirs: list[Tensor] = []  # the teacher's predictions, image by image
         self._miou = math.nan
         self._agreed_before = -1.0
@@ -106,7 +107,7 @@ class Health:
         self._miou = result["miou"]
         return Findings(
             {"teacher_miou": self._miou, "teacher_pixel_accuracy": result["pixel_accuracy"]},
-            [f"the teacher scores {100 * self._miou:.1f} mIoU on {len(self._theirs)} of the validation images"],
+            [f"the teacher scores {100 * self._miou:.1f} mIoU on {len(self._theirs)} of {self._on}"],
             [*reordered(confusion, self.classes), *no_better_than_a_constant(confusion, self.classes)],
         )
 

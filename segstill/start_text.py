@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+ALONE = [
+    "        # The same without the teacher, to see what the teacher adds.  --skip reference saves its time.",
+    '        reference=replace(student, name="reference", terms={"cross_entropy": TermSpec()}),',
+]
 SMALL_SIDE, LARGE_SIDE = 256, 512
 """Longest sides of crops on a CPU and on a GPU."""
 
@@ -56,7 +60,6 @@ class Facts:
 def recipe_text(facts: Facts) -> str:
     """Return the file."""
     side, gpu = _side(facts), facts.machine.gpu is not None
-    batch = _batch(facts, 16 if facts.tagged else 8)
     crop = f"({side}, {side})"
     stages = [
         f'"""A recipe for {facts.train} training and {facts.val} validation images of {len(facts.classes)} classes.',
@@ -84,11 +87,12 @@ def recipe_text(facts: Facts) -> str:
         "",
         "def chain() -> Chain:",
         '    """Return all stages."""',
+        *_student(facts),
         "    return Chain(",
         f"        name={json.dumps(facts.name, ensure_ascii=False)},",
         *_shared(facts),
-        *(_classifier(facts, batch) if facts.tagged else []),
-        *_trained(facts, batch),
+        *(_classifier(facts) if facts.tagged else []),
+        *_trained(facts),
         "        export=ExportSpec(int8=True),  # a second file in 8-bit numbers: a quarter of the size",
         "        page=PageSpec(),",
         "    )",
@@ -184,8 +188,8 @@ def _shared(facts: Facts) -> list[str]:
     return [*lines, "        ),"]
 
 
-def _classifier(facts: Facts, batch: int) -> list[str]:
-    family = "folder" if facts.machine.gpu else "folder_small"
+def _classifier(facts: Facts) -> list[str]:
+    family, batch = "folder" if facts.machine.gpu else "folder_small", _batch(facts, 16)
     epochs, steps = _epochs(facts, batch, 3000 if facts.machine.gpu else 400)
     lines = [
         "        classifier=replace(",
@@ -222,16 +226,9 @@ def _classifier(facts: Facts, batch: int) -> list[str]:
     ]
 
 
-def _trained(facts: Facts, batch: int) -> list[str]:
-    gpu = facts.machine.gpu is not None
-    batch = min(batch, 8)
+def _trained(facts: Facts) -> list[str]:
+    gpu, batch = facts.machine.gpu is not None, _batch(facts, 8)
     taught, teacher_steps = _epochs(facts, batch, 6000 if gpu else 1200)
-    learned, student_steps = _epochs(facts, batch, 10000 if gpu else 2400)
-    method = (
-        '"attnfd"],  # the labels and features of the teacher'
-        if gpu
-        else '"kd"],  # the labels and the teacher\'s scores'
-    )
     return [
         "        teacher=Recipe(",
         '            name="teacher",',
@@ -241,31 +238,41 @@ def _trained(facts: Facts, batch: int) -> list[str]:
         f"            epochs={taught},  # about {teacher_steps} steps",
         f"            batch_size={batch},",
         '            optimizer="adamw",',
-        *_rates(facts),
+        *_rates(facts, "            "),
         "            weight_decay=0.01,",
         f"            evaluate_every={max(1, taught // 5)},",
         "        ),",
-        "        student=Recipe(",
-        '            name="student",',
-        "            data=DATA,",
-        "            student=STUDENT,",
-        f"            terms=METHODS[{method}; segstill list shows others",
-        f"            epochs={learned},  # about {student_steps} steps: it is what ships",
-        f"            batch_size={batch},",
-        '            optimizer="adamw",',
-        *_rates(facts),
-        "            weight_decay=0.01,",
-        f"            evaluate_every={max(1, learned // 5)},",
-        "        ),",
+        "        student=student,",
+        *([] if facts.tagged else ALONE),
     ]
 
 
-def _rates(facts: Facts) -> list[str]:
-    if facts.weights is None:
-        return ["            lr=0.002,", "            head_lr_factor=1.0,  # nothing is trained yet"]
+def _student(facts: Facts) -> list[str]:
+    gpu, batch = facts.machine.gpu is not None, _batch(facts, 8)
+    epochs, steps = _epochs(facts, batch, 10000 if gpu else 2400)
+    method, what = ("attnfd", "features of the teacher") if gpu else ("kd", "the teacher's scores")
     return [
-        "            lr=0.0002,  # of the encoder, which is trained already",
-        "            head_lr_factor=10.0,  # the head learns 10 times as fast",
+        "    student = Recipe(",
+        '        name="student",',
+        "        data=DATA,",
+        "        student=STUDENT,",
+        f'        terms=METHODS["{method}"],  # the labels and {what}; segstill list shows others',
+        f"        epochs={epochs},  # about {steps} steps: it is what ships",
+        f"        batch_size={batch},",
+        '        optimizer="adamw",',
+        *_rates(facts, "        "),
+        "        weight_decay=0.01,",
+        f"        evaluate_every={max(1, epochs // 5)},",
+        "    )",
+    ]
+
+
+def _rates(facts: Facts, indent: str) -> list[str]:
+    if facts.weights is None:
+        return [f"{indent}lr=0.002,", f"{indent}head_lr_factor=1.0,  # nothing is trained yet"]
+    return [
+        f"{indent}lr=0.0002,  # of the encoder, which is trained already",
+        f"{indent}head_lr_factor=10.0,  # the head learns 10 times as fast",
     ]
 
 

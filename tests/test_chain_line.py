@@ -4,8 +4,9 @@ import dataclasses
 import shutil
 
 import pytest
+import torch
 
-from segstill.chain import reached, run_chain
+from segstill.chain import plan, reached, run_chain
 from segstill.chain.alone import alone
 from segstill.chain.contents import Contents
 from segstill.chain.finishing import export_student
@@ -14,6 +15,7 @@ from segstill.chain.setting import Setting
 from segstill.chain_recipe import ExportSpec, Given, SharedData
 from segstill.cli.chaining import without
 from segstill.export import ParityError
+from segstill.recipe import TermSpec
 from segstill.recipes import CHAINS
 
 from .chains import did, on_folder, small_chain
@@ -119,3 +121,29 @@ def test_without_the_library_an_export_fails_before_anything_is_trained(tmp_path
     with pytest.raises(ValueError, match="not installed"):
         run_chain(dataclasses.replace(small_chain(), export=ExportSpec()), tmp_path / "out", **quiet)
     assert not (tmp_path / "out" / "classifier").exists()
+
+
+def test_masks_that_leave_everything_open_name_the_flag(copy, monkeypatch):
+    chain = small_chain()
+    unsure = dataclasses.replace(chain, seeds=dataclasses.replace(chain.seeds, band=0.5))
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "segstill.seed_files.mask_of_size", lambda _, size, band: torch.full(size, 255, dtype=torch.uint8)
+        )
+        with pytest.raises(
+            ValueError, match=r"seed masks: .*masks leave every pixel open.* lower --seeds\.band \(now 0\.5"
+        ):
+            run_chain(unsure, copy, **quiet)
+    said = []
+    run_chain(chain, copy, say=said.append)
+    assert said.count("  comes back from an earlier time") == 1
+
+
+def test_a_student_to_compare_with_that_learns_otherwise_is_told(tmp_path):
+    chain = small_chain()
+    same = dataclasses.replace(chain.student, name="alone", terms={"cross_entropy": TermSpec()}, teacher_model=None)
+    for reference, told in ((same, False), (dataclasses.replace(same, epochs=7), True)):
+        said = []
+        plan(dataclasses.replace(chain, reference=reference), tmp_path, say=said.append)
+        sentence = "the student and that on true masks are not on equal footing (epochs: 1 and 7)"
+        assert (sentence in said) == told

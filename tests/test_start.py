@@ -222,7 +222,7 @@ def test_a_photograph_that_lies_on_its_side_counts_as_it_is_looked_at(tmp_path):
 
 
 TRAINED = {
-    "masks": ["teacher", "student", "export"],
+    "masks": ["teacher", "student", "student on true masks", "export"],
     "tags": ["classifier", "confident seeds", "affinities", "seed masks", "teacher", "student", "export"],
 }
 
@@ -241,7 +241,7 @@ def test_a_recipe_runs_to_its_end_on_a_cpu(kind, tmp_path, monkeypatch, capsys):
     given = {"masks": ["--masks", masks, "--classes", *CLASSES], "tags": ["--tags", tags]}[kind]
     call("init", tmp_path / "mine", "--images", images, *given, "--weights", "None")
     assert "begin at random" in capsys.readouterr().out
-    stages = ["teacher", "student", *(["classifier", "affinity"] if kind == "tags" else [])]
+    stages = ["teacher", "student", *{"tags": ["classifier", "affinity"], "masks": ["reference"]}[kind]]
     short = [word for stage in stages for word in (f"--{stage}.epochs", 1)]
     short += ["--seeds.band", 0] if kind == "tags" else []  # a classifier of one step is sure of nothing
     out, recipe = tmp_path / "out", tmp_path / "mine" / "recipe.py"

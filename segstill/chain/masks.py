@@ -5,11 +5,13 @@ import json
 import time
 from pathlib import Path
 
+from ..batch import IGNORE
 from ..build import build_model, checkpoint_file
 from ..checkpoint import write
 from ..data import Masked
 from ..data.dataset import SegmentationDataset
 from ..data.parts import Part
+from ..data.pictures import read_mask
 from ..data.transforms import shrink
 from ..evaluate import find_devices
 from ..models import AffinityNet, Classifier
@@ -95,6 +97,9 @@ class Masks(Stage):
             left_out |= self._write(setting.tagged("val"), "val", self.places[1])[0]
         for name, problem in left_out.items():
             setting.say(f"  left out {name}: {problem}")
+        self._check_labelled(self.places[0], dataset.classes)
+        if self.name == "masks":  # the others are not scored by mIoU
+            self._check_labelled(self.places[1], dataset.classes)
         counts = [len(masks_in(place)) for place in self.places]
         result: Record = {"masks": counts, "true_masks": sorted(true), "left_out": left_out, "pace": pace}
         told = [f"{counts[0]} masks"]
@@ -108,6 +113,17 @@ class Masks(Stage):
             result["scores"] = score_masks(self.places[0], truth, but=true)
             told.append(f"mIoU of the made ones {result['scores']['miou']:.4f} on {result['scores']['images']} images")
         return result | {"told": ", ".join(told)}
+
+    def _check_labelled(self, folder: Path, classes: tuple[str, ...]) -> None:
+        """Refuse masks of which no network can learn anything, and by which none can be scored."""
+        masks = masks_in(folder)
+        if masks and not any((read_mask(mask, classes) != IGNORE).any() for mask in masks):
+            stage = "seeds" if self.name == "masks" else self.name
+            band = f"--{stage}.band (now {self.spec.band:g}; 0 leaves nothing open)"
+            raise ValueError(
+                f"the masks in {folder} leave every pixel open, expected some with a class: the classifier is sure of "
+                f"nothing; train it for longer (--classifier.epochs), or lower {band}"
+            )
 
     def expected(self, before: Record, *, ready: bool = False, begun: bool = False) -> Expected:
         """Return it from the images of an earlier time, or from some that are timed now."""

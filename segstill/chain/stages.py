@@ -14,6 +14,7 @@ from ..cost import estimate_step, measure_step
 from ..data import open_dataset, open_tagged
 from ..data.dataset import SegmentationDataset
 from ..evaluate import headline
+from ..footing import MAY_DIFFER, OF_THE_TEACHER, unequal
 from ..models import CLASSIFIERS, Guest
 from ..recipe import Recipe, to_json
 from ..run import read_log
@@ -213,6 +214,9 @@ def line_up(setting: Setting, state: Record) -> list[Stage]:
             setting.say("the data has no true masks to train on: no student on true masks to compare with")
         else:
             recipe = setting.for_reference(chain.reference)
+            may_differ = MAY_DIFFER | OF_THE_TEACHER | {"data"}
+            if chain.student and (differences := unequal(chain.student, chain.reference, may_differ)):
+                setting.say(f"the student and that on true masks are not on equal footing ({differences})")
             stages.append(Training(setting, "reference", "student on true masks", (), recipe))
     if chain.export:
         stages.append(Exporting(setting, chain.export))
