@@ -1,15 +1,18 @@
 """What is behind the page: images that are taken or refused, masks, areas, agreement, tags and thresholds, errors."""
 
+import dataclasses
 import re
 import socket
 import struct
 import sys
 import zlib
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
+from segstill.app import networks
 from segstill.app.cards import agreement, disagreements, percent, shares
 from segstill.app.desk import Choice, Desk
 from segstill.app.given import LONGEST, read_given
@@ -17,6 +20,7 @@ from segstill.app.networks import named, open_networks
 from segstill.build import load
 from segstill.cli import main
 from segstill.data import open_dataset
+from segstill.export import ExportSpec, export
 from segstill.recipe import DataSpec
 from segstill.run import read_recipe
 from segstill.seed_masks import load_classifier
@@ -128,12 +132,69 @@ def test_the_page_shows_the_mask_of_the_network_with_areas_and_time(desk, scene,
     answer = desk.networks["student"](scene)
     assert torch.equal(answer.ids.long(), expected)
     html = desk.show(scene, ["student"], {})
-    assert re.search(r"<b>[\d.]+ ms</b> on the CPU, 1 thread, at 48 × 32 pixels", html)
+    assert re.search(r"<b>[\d.]+ ms</b> the network, at 48 × 32 pixels on the CPU, 1 thread \(", html)
+    assert re.search(r"\); [\d.]+ ms with the mask at 48 × 32</p>", html)
     classes = load(runs / "student").classes
     for name, share in zip(classes, shares(answer.ids, len(classes)), strict=True):
         assert name in html
         assert not share or f'<span class="share">{percent(share)}</span>' in html
     assert "against" not in html
+
+
+class Clock:
+    """Stands still but for what is told to take time."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(networks, "time", SimpleNamespace(perf_counter=lambda: self.now))
+
+    def taking(self, *seconds):
+        """Return what takes so long each time that it is asked; the last for ever."""
+        left = list(seconds)
+
+        def look():
+            self.now += left.pop(0) if len(left) > 1 else left[0]
+            return "an answer"
+
+        return look
+
+
+@pytest.mark.parametrize(
+    ("network", "whole", "expected"),
+    [
+        ((2.0, 0.05, 0.04, 0.02, 0.04), 0.74, (40, 740, 13)),  # the slow first look is not among them
+        ((0.5, 0.001), 0.74, (1, 740, 20)),
+        ((0.8, 0.7), 1.5, (700, 1500, 1)),
+        ((9.0, 8.0), 12.0, (9000, 12000, 1)),  # nobody waits for a third look
+        ((4.0, 0.02), 0.1, (20, 100, 20)),  # a processor that was asleep
+    ],
+)
+def test_the_time_of_a_network_is_its_own_after_a_look_that_is_not_counted(network, whole, expected, monkeypatch):
+    clock = Clock(monkeypatch)
+    found, took = networks._timed(clock.taking(*network), clock.taking(whole), device=torch.device("cpu"))
+    assert found == "an answer"
+    assert took == pytest.approx(expected)
+
+
+def test_a_network_is_timed_at_the_size_that_it_sees_and_the_answer_at_that_of_the_image(runs, tmp_path):
+    data = dataclasses.replace(small_recipe().data, longest_side=32)
+    quiet(small_recipe(epochs=1, data=data), tmp_path / "small")
+    export(runs / "student", tmp_path / "one_size.onnx", ExportSpec(parity=1, size=(24, 40)), say=lambda sentence: None)
+    Image.new("RGB", (640, 480), (90, 60, 30)).save(tmp_path / "photo.png")
+    photo = read_given(tmp_path / "photo.png", "photo.png")
+    desk = Desk(open_networks([tmp_path / "small", tmp_path / "one_size.onnx"]))
+    for name, (width, height) in (("small", (32, 24)), ("one_size.onnx", (40, 24))):
+        network, seen = desk.networks[name], []
+        ask = network._predictor.ask
+        network._predictor.ask = lambda image, ask=ask, seen=seen: seen.append(tuple(image.shape[2:])) or ask(image)
+        answer = network(photo)
+        assert tuple(answer.ids.shape) == (480, 640)
+        assert answer.took.whole > 0
+        assert len(seen) == 2 + answer.took.looks
+        assert {*seen[:1], *seen[2:]} == {(height, width)}
+        html = desk.show(photo, [name], {})
+        assert f"the network, at {width} × {height} pixels" in html
+        assert "with the mask at 640 × 480" in html
 
 
 def test_a_teacher_is_held_against_its_student(desk, scene):
@@ -167,6 +228,7 @@ def test_only_the_tags_that_are_chosen_count_and_a_higher_threshold_leaves_less(
     assert not network(scene, [], 0.0).ids.any()
     html = desk.show(scene, ["classifier"], {"classifier": Choice(network.classes[1:2], 0.3)})
     assert "Strongest class map of classifier" in html
+    assert "ms</b> the class maps of the image and its mirror image, at 48 × 32 pixels on" in html
 
 
 def test_a_classifier_starts_with_the_masks_that_seeds_writes(desk, scene, runs):

@@ -91,7 +91,8 @@ def test_masks_of_runs_and_files_are_shown_with_areas_time_and_agreement(page, r
     card(page, "student").wait_for()
     for name in ("student", "teacher", "student.onnx"):
         shown = card(page, name)
-        assert re.search(r"ms on the CPU, 1 thread, at 48 × 32 pixels", shown.inner_text())
+        assert "ms the network, at 48 × 32 pixels on the CPU, 1 thread" in shown.inner_text()
+        assert "ms with the mask at 48 × 32" in shown.inner_text()
         assert re.search(r"(disc|ring|star|pole)\s+\d+\.\d %", shown.inner_text())
         for picture in shown.locator("img").all():
             assert picture.evaluate("image => image.complete && image.naturalWidth") == 48

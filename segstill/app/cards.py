@@ -49,7 +49,7 @@ def answered(given: Given, network: Network, answer: Answer) -> str:
         pictures.insert(0, _wipe(photo, heat, strongest, f"the class maps of {network.name}"))
     return _card(
         network.name,
-        f'{_time(network, answer)}<div class="pictures">{"".join(pictures)}</div>'
+        f'{_time(given, network, answer)}<div class="pictures">{"".join(pictures)}</div>'
         + _legend(network.classes, network.palette, areas, seen),
     )
 
@@ -120,13 +120,17 @@ def _card(title: str, body: str, kind: str = "network") -> str:
     return f'<section class="card {kind}"><h2>{escape(title)}</h2>{body}</section>'
 
 
-def _time(network: Network, answer: Answer) -> str:
-    height, width = answer.size
-    looks = "one look" if answer.looks == 1 else f"median of {answer.looks} looks"
+def _time(given: Given, network: Network, answer: Answer) -> str:
+    took, (height, width), (rows, columns) = answer.took, answer.size, given.image.shape[1:]
+    looks = "one look" if took.looks == 1 else f"median of {took.looks} looks"
     return (
-        f'<p class="note"><b>{answer.milliseconds:.{0 if answer.milliseconds >= 10 else 1}f} ms</b> on '
-        f"{escape(network.device)}, at {width} × {height} pixels ({looks})</p>"
+        f'<p class="note"><b>{_milliseconds(took.network)}</b> {network.timed}, at {width} × {height} pixels on '
+        f"{escape(network.device)} ({looks}); {_milliseconds(took.whole)} with the mask at {columns} × {rows}</p>"
     )
+
+
+def _milliseconds(number: float) -> str:
+    return f"{number:.{0 if number >= 10 else 1}f} ms"
 
 
 def _wipe(above: Picture, below: Picture, alt: str, name: str) -> str:
