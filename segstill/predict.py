@@ -20,7 +20,7 @@ from .checkpoint import save_tensors, write
 from .data.evaluation import by_size
 from .data.pictures import FileError, png, read_mask
 from .data.rle import coco, regions
-from .data.sources import Source, find_sources, video_library
+from .data.sources import Source, find_sources, frame_of, video_library
 from .predictor import Predictor, PredictSpec
 from .report.sheet import overlay_jpeg
 from .run import interruption
@@ -62,7 +62,8 @@ def predict(
         video_library()
     record = _started(out, predictor, sources, spec)
     job = Job(predictor, out, spec, Written())
-    job.keep([name for name in record["files"] if name not in {source.name for source in sources}])
+    given = {source.name for source in sources}
+    job.keep([Source(Path(path), name) for name, path in record["files"].items() if name not in given])
     began = time.perf_counter()
     with interruption() as interrupted:
         for names, batch in by_size(job.unmade(sources, progress), 1 if spec.tile else spec.batch):
@@ -93,14 +94,12 @@ class Job:
         self._areas: dict[Place, list[Any]] = {}
         self._regions: dict[Place, tuple[str, tuple[int, int], list[dict[str, Any]]]] = {}
 
-    def keep(self, names: Sequence[str]) -> None:
+    def keep(self, sources: Sequence[Source]) -> None:
         """Note what an earlier job made of other files, first in the tables."""
-        for number, name in enumerate(names):
-            alone = self._path(f"{name}.png")
-            files = [alone] if alone.is_file() else sorted(self._path(name).glob("*.png"))
-            for index, file in enumerate(files):
+        for number, source in enumerate(sources):
+            for index, file in enumerate(_made(self.out, source, ".png")):
                 called = file.relative_to(self.out).with_suffix("").as_posix()
-                self._note((number - len(names), index), called, read_mask(file, self.predictor.about.classes))
+                self._note((number - len(sources), index), called, read_mask(file, self.predictor.about.classes))
 
     def unmade(
         self, sources: Sequence[Source], progress: Callable[[int, int], None]
@@ -186,6 +185,22 @@ def _read(file: Path) -> dict[str, Any]:
     return before
 
 
+def _made(folder: Path, source: Source, suffix: str) -> list[Path]:
+    """Return what was made of a source, by suffix; others may have theirs in a folder of its name."""
+    if not source.is_video:
+        alone = folder / f"{source.name}{suffix}"
+        return [alone] if alone.is_file() else []
+    found = (folder / source.name).glob(f"*{suffix}")
+    return sorted(file for file in found if frame_of(f"{source.name}/{file.stem}"))
+
+
+def _remove(out: Path, source: Source) -> None:
+    """Remove all that was made of a source, wanted this time or not: the next look would take it for that of today."""
+    for folder, suffix in ((out, ".png"), (out, ".safetensors"), (out / "overlays", ".jpg")):
+        for file in _made(folder, source, suffix):
+            file.unlink()
+
+
 def _started(out: Path, predictor: Predictor, sources: Sequence[Source], spec: PredictSpec) -> dict[str, Any]:
     """Write what is being done into the folder, unless it holds something else; return it."""
     made = {
@@ -215,10 +230,10 @@ def _started(out: Path, predictor: Predictor, sources: Sequence[Source], spec: P
                 raise ValueError(
                     f"{out} holds {name}.png of {before['files'][name]}, given {path}: choose another --out"
                 )
-        for name, stamp in made["stamps"].items():
-            if before.get("stamps", {}).get(name, stamp) != stamp:  # the file was replaced
-                for mask in (out / f"{name}.png", *(out / name).glob("*.png")):
-                    mask.unlink(missing_ok=True)
+        for source in sources:
+            stamp = made["stamps"][source.name]
+            if before.get("stamps", {}).get(source.name, stamp) != stamp:  # the file was replaced
+                _remove(out, source)
         for each in ("files", "stamps"):
             made[each] = before.get(each, {}) | made[each]
     elif out.is_dir() and any(out.rglob("*.png")):

@@ -125,6 +125,28 @@ def test_what_is_there_is_not_made_again_and_another_models_folder_is_refused(ru
     assert "is not of segstill predict" in capsys.readouterr().err
 
 
+def test_all_that_was_made_of_a_replaced_file_goes_and_nothing_else(run, shots, tmp_path):
+    out = tmp_path / "out"
+    film(shots / "drive.mp4", 3)
+    (shots / "deep.png").write_bytes((shots / "a.png").read_bytes())  # deep/c.png is no frame of it
+    predict(run, [str(shots)], out, PredictSpec(overlays=True, soft=True))
+    made = {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
+    assert {"overlays/deep.jpg", "deep.safetensors", "overlays/drive/000002.jpg", "drive/000002.safetensors"} < made
+    (shots / "deep.png").write_bytes((shots / "b.png").read_bytes())
+    film(shots / "drive.mp4", 2)
+    again = predict(run, [str(shots)], out)
+    assert (again.masks, again.there_already) == (3, 4)
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
+    stale = {"overlays/deep.jpg", "deep.safetensors", "drive/000002.png"}
+    stale |= {
+        f"{name}/{index:06d}.{kind}"
+        for name, kind in (("overlays/drive", "jpg"), ("drive", "safetensors"))
+        for index in range(3)
+    }
+    assert made - left == stale
+    assert "drive/000002" not in (out / "areas.csv").read_text()
+
+
 def test_bad_files_are_listed_at_the_end_and_the_others_are_made(run, shots, tmp_path, capsys):
     (shots / "b.png").write_bytes(b"\x89PNG cut off")
     sound(shots / "talk.mkv")

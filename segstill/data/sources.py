@@ -42,6 +42,12 @@ class Source:
             yield f"{self.name}/{index:06d}", frame
 
 
+def frame_of(name: str) -> str:
+    """Return the name of the video that has a frame called so; "" where no frame is."""
+    video, _, number = name.rpartition("/")
+    return video if number.isdecimal() and number == f"{int(number):06d}" else ""
+
+
 def find_sources(given: Iterable[str], leave_out: Path) -> list[Source]:
     """Return what is meant, in the order given; what a folder or a pattern means is sorted.
 
