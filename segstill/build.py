@@ -221,6 +221,11 @@ def load_teacher(recipe: Recipe, classes: tuple[str, ...], say: Say = print) -> 
     if place:
         saved = load(place, spec, classes=len(names or classes), say=say)
         model, names = saved.model, saved.classes or names
+        if model.predicts != "masks":
+            raise ValueError(
+                f"{saved.file} holds a network that predicts {model.predicts}, expected a teacher that predicts masks: "
+                "give another run"
+            )
     elif spec and (names or spec.name == "user"):
         model = build_model(spec, len(names or classes), say).eval()
     else:

@@ -167,7 +167,7 @@ def train(
         except Exception:
             if step > state["step"]:
                 save(step)
-                say(f"saved after step {step}: the same command with --resume continues")
+                say(f"saved after step {step}: the same command continues, that of a single run with --resume")
             raise
 
     with closing(folder), interruption() as interrupted, kept():

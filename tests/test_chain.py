@@ -181,8 +181,8 @@ def test_a_classifier_and_a_teacher_of_ones_own_are_used(made, tmp_path):
     assert did(small_chain(), tmp_path, given=given) == ["seed masks", "student"]
     assert read_recipe(tmp_path / "student").teacher == str(made / "teacher")
     gone = dataclasses.replace(given, teacher=str(tmp_path / "gone"))
-    with pytest.raises(FileNotFoundError, match="stage 2 of 2, student: there is no run folder or checkpoint"):
-        run_chain(small_chain(), tmp_path, given=gone, **quiet)
+    with pytest.raises(FileNotFoundError, match="there is no run folder or checkpoint"):
+        plan(small_chain(), tmp_path, given=gone, **quiet)
 
 
 def test_a_folder_of_another_chain_or_of_anything_else_is_refused(made, tmp_path):

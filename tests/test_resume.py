@@ -121,7 +121,7 @@ def test_an_image_that_vanishes_costs_none_of_the_steps_that_are_done(tmp_path):
 
     with pytest.raises(OSError, match="images/train"):
         train(recipe, run, watch=hide, say=said.append)
-    assert said[-1] == "saved after step 2: the same command with --resume continues"
+    assert said[-1] == "saved after step 2: the same command continues, that of a single run with --resume"
     hidden.rename(images)
     scores = train(recipe, run, resume=True, **SILENT)
     assert [record["step"] for record in read_log(run) if record["kind"] == "step"] == [1, 2, 3, 4, 5, 6]

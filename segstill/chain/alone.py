@@ -1,9 +1,11 @@
-"""One chain at a time in a folder."""
+"""One chain at a time in a folder, and what it says where it stops."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+
+from ..train import Diverged
 
 
 @contextmanager
@@ -29,3 +31,19 @@ def alone(folder: Path) -> Iterator[None]:
                 f"another segstill chain works in {folder}: wait until it ends, or choose another folder with --out"
             ) from error
         yield
+
+
+@contextmanager
+def told(where: str, out: Path) -> Iterator[None]:
+    """Say in which stage something went wrong, and that nothing is lost."""
+    kept = f"what is done is kept in {out}, and the same command continues there"
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"stopped in {where}: {kept}") from stop
+    except Diverged as error:
+        raise Diverged(f"{where}: {error} ({kept})") from error
+    except OSError as error:
+        raise type(error)(f"{where}: {error} ({kept})") from error
+    except ValueError as error:
+        raise ValueError(f"{where}: {error} ({kept})") from error

@@ -60,7 +60,7 @@ def _masks(setting: Setting) -> tuple[str | None, str | None, list[str]]:
     chain, given = setting.chain, setting.given
     if given.masks or not chain.classifier:
         masks = None if setting.masks is None else str(setting.masks)
-        return masks, masks if given.masks and setting.truth("val") is None else None, []
+        return masks, setting.for_teacher(chain.teacher).data.val_masks, []
     assert chain.seeds is not None
     classifier = str(setting.classifier) if given.classifier else f"{AGAIN}/classifier"
     affinity = f"{AGAIN}/affinity" if chain.affinity else None

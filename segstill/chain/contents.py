@@ -12,7 +12,7 @@ from ..checkpoint import write
 from ..data.dataset import SegmentationDataset
 from ..recipe import Recipe
 
-PLACES = ("root", "masks", "val_masks", "unlabelled", "workers")
+PLACES = ("root", "images", "masks", "val_masks", "unlabelled", "workers")
 """Fields of the data that say where or how fast, not what; the files themselves are hashed."""
 
 
@@ -72,8 +72,11 @@ def masks_in(folder: Path) -> list[Path]:
 def doing(recipe: Recipe) -> dict[str, Any]:
     """Return what a recipe does, as JSON would give it back, without the places of its files."""
     fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    data = fields["data"]
     for name in PLACES:
-        del fields["data"][name]
+        data.pop(name, None)
+        if data["name"] == "folder":  # which may name places of its own
+            data["args"].pop(name, None)
     del fields["teacher"]
     for model in filter(None, (fields["student"], fields["teacher_model"])):
         if model["weights"] != "imagenet":

@@ -11,9 +11,11 @@ from ..export import ExportSpec as Shipping
 from ..export import ParityError, export
 from ..export.runtime import onnx_library, runtime_library
 from ..report import write_report
+from ..run import read_recipe
 from .setting import Setting
 from .stages import Inputs, Record, Stage, as_json
 from .story import draw_story, scores_of
+from .summary import NETWORKS
 
 SUFFIX = {"onnx": ".onnx", "torch-export": ".pt2"}
 
@@ -119,7 +121,16 @@ class Page(Stage):
             split=split,
             examples=self.spec.examples,
             title=f"segstill chain: {setting.chain.name}",
+            titles=self._titles(),
             say=setting.say,
             draw=partial(draw_story, setting=setting, state=before, split=split, examples=self.spec.examples),
         )
         return {"told": "report.html", "split": split, "scores": scores_of(setting, rows)}
+
+    def _titles(self) -> dict[Path, str]:
+        """Call networks what the table of stages calls them, whatever their folders are called."""
+        setting = self.setting
+        places = {"teacher": setting.teacher, "student": setting.student, "reference": setting.out / "reference"}
+        if setting.given.student and (teacher := read_recipe(setting.student).teacher):
+            places["teacher"] = Path(teacher)
+        return {place: NETWORKS[stage] for stage, place in places.items()}

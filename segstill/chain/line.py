@@ -10,17 +10,17 @@ and comes back from there when it is wanted again.
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..build import checkpoint_file
 from ..chain_recipe import Chain, Given
 from ..checkpoint import write
-from ..train import Diverged
-from .alone import alone
+from .alone import alone, told
 from .contents import Contents, differences, key_of
+from .given import check_files, check_stages
 from .setting import Setting
 from .stages import Expected, Inputs, Record, Stage, line_up
 from .summary import duration
@@ -63,6 +63,8 @@ class Line:
     def __init__(self, setting: Setting):
         self.setting = setting
         self.file = setting.out / STATE
+        self.root: str | None = None
+        """Of the data with which the folder was worked in last."""
         self.state = self._read()
         self.stages = line_up(setting, self.state["stages"])
 
@@ -129,7 +131,8 @@ class Line:
 
     def _read(self) -> Record:
         chain, out = self.setting.chain, self.setting.out
-        fresh = {"chain": chain.name, "segstill": version("segstill"), "stages": {}}
+        root = self.setting.data.root
+        fresh = {"chain": chain.name, "segstill": version("segstill"), "root": root, "stages": {}}
         if not self.file.is_file():
             if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
                 raise ValueError(f"{out} holds files and no {STATE}: choose an empty or a new folder with --out")
@@ -140,14 +143,37 @@ class Line:
             raise ValueError(
                 f"{self.file} is damaged ({error}): restore it, or choose another folder with --out"
             ) from error
+        if not isinstance(state, dict) or not isinstance(state.get("stages"), dict):
+            raise ValueError(f"{self.file} names no stages: restore it, or choose another folder with --out")
         if state.get("chain") != chain.name:
             raise ValueError(
                 f"{out} was made by the chain {state.get('chain')!r}, expected {chain.name!r}: choose another folder "
                 "with --out, or give that chain"
             )
-        if not isinstance(state.get("stages"), dict):
-            raise ValueError(f"{self.file} names no stages: restore it, or choose another folder with --out")
+        self.root = state.get("root")
         return fresh | {"stages": state["stages"]}
+
+    def check_root(self) -> None:
+        """Raise ValueError where the folder belongs to other data, of a project of the same name perhaps."""
+        root = self.setting.data.root
+        if not self.root or not root or self.root == root or not Path(self.root).exists():
+            return  # data that is gone was moved
+        first = self.stages[0]
+        if self.entry(first) and not Path(self.root).samefile(root) and not self.now(first).done:
+            raise ValueError(
+                f"{self.setting.out} was made of {self.root}, which is another folder than {root}: choose another "
+                "folder with --out"
+            )
+
+    def tell_stale(self) -> None:
+        """Say which files of stages that were skipped are of an earlier student."""
+        setting, here = self.setting, {stage.name for stage in self.stages}
+        for name, entry in self.state["stages"].items():
+            of = entry["inputs"].get("student")
+            if name in here or of is None or not setting.chain.student:
+                continue
+            if of != setting.contents.of_file(checkpoint_file(setting.student)):
+                setting.say(f"warning: {name} was skipped and is of an earlier student: run it, or delete it")
 
     def _earlier(self, stage: Stage, key: str) -> Path:
         return self.setting.out / "earlier" / f"{stage.name}-{key}"
@@ -203,11 +229,12 @@ def run_chain(
     with alone(line.setting.out):
         for number, stage in enumerate(line.stages, start=1):
             say(f"stage {number} of {len(line.stages)}: {stage.title}")
-            with _told(f"stage {number} of {len(line.stages)}, {stage.title}", line.setting.out):
+            with told(f"stage {number} of {len(line.stages)}, {stage.title}", line.setting.out):
                 began = time.perf_counter()
                 did = line.bring_up(stage)
-            told = line.entry(stage)["result"]["told"]
-            say(f"  {told} ({duration(time.perf_counter() - began)})" if did else f"  {told}: done before")
+            reached = line.entry(stage)["result"]["told"]
+            say(f"  {reached} ({duration(time.perf_counter() - began)})" if did else f"  {reached}: done before")
+        line.tell_stale()
         line.setting.contents.save()
     return {stage.name: line.entry(stage) for stage in line.stages}
 
@@ -244,33 +271,15 @@ def plan(chain: Chain, out: Path, *, given: Given | None = None, say: Callable[[
 
 def _open(chain: Chain, out: Path, given: Given | None, **tell: Any) -> Line:
     out, given = out.absolute(), given or Given()
-    for name in ("classifier", "masks"):
-        if (place := getattr(given, name)) and not chain.classifier:
-            raise ValueError(
-                f"{name} {place} is given, but the chain {chain.name!r} begins at the teacher: pass true masks as "
-                "--data.masks, or choose a chain with a classifier"
-            )
-    if chain.affinity and (chain.seeds is None or "random-walk" not in chain.seeds.refine):
-        raise ValueError(
-            f"the chain {chain.name!r} learns affinities, and no random walk of its seeds goes along them: add "
-            "random-walk to --seeds.refine, or leave them out (--skip affinity)"
-        )
-    others = [name for name in ("classifier", "masks", "teacher") if getattr(given, name)]
-    if given.student and (others or not chain.student):
-        what = f"beside a {', a '.join(others)}" if others else f"to the chain {chain.name!r}, which has none"
-        raise ValueError(
-            f"a student {given.student} is given {what}, and it takes the place of all before: give it alone"
-        )
-    if given.masks and given.classifier:
-        raise ValueError(
-            f"a classifier {given.classifier} and masks {given.masks} are given, and masks take the place of a "
-            "classifier: give one of them"
-        )
+    check_stages(chain, given)
     setting = Setting(chain=chain, out=out, given=given, contents=Contents(out / ".contents.json"), **tell)
     for name in ("classifier", "masks", "teacher", "student"):
         if place := getattr(given, name):
             setting.say(f"{name}: given, {place}")
-    return Line(setting)
+    line = Line(setting)
+    line.check_root()
+    check_files(setting)
+    return line
 
 
 def _shown(setting: Setting, name: str) -> str:
@@ -278,19 +287,3 @@ def _shown(setting: Setting, name: str) -> str:
     if name == "masks" and setting.masks is None:
         return "the data's own masks"
     return f"{name} (given: {given})" if given else name
-
-
-@contextmanager
-def _told(where: str, out: Path) -> Iterator[None]:
-    """Say in which stage something went wrong, and that nothing is lost."""
-    kept = f"what is done is kept in {out}, and the same command continues there"
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"stopped in {where}: {kept}") from stop
-    except Diverged as error:
-        raise Diverged(f"{where}: {error} ({kept})") from error
-    except OSError as error:
-        raise type(error)(f"{where}: {error} ({kept})") from error
-    except ValueError as error:
-        raise ValueError(f"{where}: {error} ({kept})") from error

@@ -20,6 +20,7 @@ from ..seed_files import write_seeds
 from ..seed_masks import load_affinity, load_classifier, same_classes, score_masks, write_sheet
 from ..seeding import as_trained, class_maps, refined
 from .contents import masks_in
+from .given import true_masks
 from .setting import Setting
 from .stages import MEASURED, Expected, Inputs, Record, Stage, as_json
 
@@ -86,7 +87,7 @@ class Masks(Stage):
         """Write what is missing."""
         setting = self.setting
         dataset = setting.tagged("train")
-        true = _true_masks(dataset, setting.chain.data.masks)
+        true = true_masks(dataset, setting.chain.data.masks)
         rest = Part(dataset, [index for index in range(len(dataset)) if dataset.name(index) not in true])
         left_out, pace = self._write(rest, "train", self.places[0])
         for name, file in true.items():
@@ -189,13 +190,3 @@ class Masks(Stage):
             progress=self.setting.count,
         )
         return written.left_out, written.seconds / written.masks if written.masks else None
-
-
-def _true_masks(dataset: SegmentationDataset, folder: str | None) -> dict[str, Path]:
-    """Return the true masks of some images by name; each is read once, so that none is found damaged later."""
-    if folder is None:
-        return {}
-    masked = Masked(dataset, Path(folder))
-    for index in range(len(masked)):
-        masked[index]
-    return {masked.name(index): masked.files(index)[-1] for index in range(len(masked))}

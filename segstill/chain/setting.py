@@ -158,8 +158,19 @@ class Setting:
     def _val_masks(self, data: DataSpec) -> str | None:
         if open_truth(data, "val") is not None or not self.chain.classifier:
             return None
-        # Masks of one's own may lie in one folder for both splits.
-        return str(self.masks if self.given.masks else self.out / "masks-val")
+        made = self.out / "masks-val"
+        if not self.given.masks:
+            return str(made)
+        names = [f"{val.name(index)}.png" for val in [self.tagged("val")] for index in range(len(val))]
+        # Masks of one's own may lie in one folder for both splits, or be those of training images alone.
+        folders = (Path(self.given.masks).absolute(), made)
+        found = {folder: sum((folder / name).is_file() for name in names) for folder in folders}
+        if any(found.values()):
+            return str(max(folders, key=lambda folder: found[folder]))
+        raise ValueError(
+            f"{self.given.masks} holds no mask of the {len(names)} validation images, of which none has a true one, "
+            f"expected some, such as {names[0]}, to validate on: add them"
+        )
 
 
 def _absolute(path: str | Path | None) -> Path | None:

@@ -140,8 +140,9 @@ class Training(Stage):
         scores = train(self.recipe, self.folder, resume=resume, watch=self.setting.watch, say=self.setting.say)
         best = json.loads((self.folder / "metrics.json").read_text())["best"]
         found = {"told": f"val {headline(best)}", "scores": best, "last": scores, "pace": self._pace()}
-        other = "the masks given" if self.setting.given.masks else "seed masks"
-        return found | {"compared_with": other if self.recipe.data.val_masks else None}
+        val_masks = self.recipe.data.val_masks
+        other = "the masks given" if val_masks == str(self.setting.masks) else "seed masks"
+        return found | {"compared_with": other if val_masks else None}
 
     def expected(self, before: Record, *, ready: bool = False, begun: bool = False) -> Expected:
         """Return it from the steps of its log, of an earlier run, or from some that are timed now."""
@@ -153,7 +154,8 @@ class Training(Stage):
             return Expected(total * before["pace"], "from the steps of its earlier run")
         if not ready:
             return Expected(total * self._estimate(), "from steps on noise that were timed now")
-        pace = measure_step(self.recipe, steps=MEASURED, warm=1)
+        random = dataclasses.replace(self.recipe.student, weights=None)  # as quick, and nothing is downloaded
+        pace = measure_step(dataclasses.replace(self.recipe, student=random), steps=MEASURED, warm=1)
         return Expected(total * pace, f"from {MEASURED} steps that were timed now")
 
     def _estimate(self) -> float:
@@ -173,7 +175,7 @@ class Training(Stage):
         return statistics.median(seconds) if seconds else None
 
     def _images(self) -> int:
-        if self.setting.chain.classifier and self.name != "reference":  # masks will be made for all that have tags
+        if self.setting.begins_with_tags and self.name != "reference":  # masks will be made for all that have tags
             return len(self.setting.tagged("train"))
         return len(self._labelled())
 

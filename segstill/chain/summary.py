@@ -38,7 +38,7 @@ def reached(state: Record) -> list[Reached]:
     page = state.get("report", {}).get("result", {})
     reference = _miou("reference", state, page)[1]
     given = [name for name in NETWORKS if name in page.get("scores", {}) and name not in state]
-    rows = [_network(name, f"{name}, given", state, page, reference, 0.0) for name in given]
+    rows = [_network(name, f"{NETWORKS[name]}, given", state, page, reference, 0.0) for name in given]
     for stage, entry in state.items():
         result, seconds = entry.get("result", {}), entry["seconds"]
         if stage == "classifier":
