@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .files import IMAGE_SUFFIXES
@@ -93,21 +95,40 @@ def _meant(text: str, leave_out: Path) -> list[Source]:
 
 
 def _frames(path: Path) -> Iterator[Tensor]:
-    """Yield the frames (3, H, W) uint8 of the first video stream."""
+    """Yield the frames (3, H, W) uint8 of the first video stream, upright."""
     library = video_library()
     count = 0
+    if not path.stat().st_size:  # the library says "invalid argument"
+        raise FileError(path, "is empty", "record or copy it again")
     try:
         with path.open("rb") as stream, library.open(stream) as container:
             if not container.streams.video:
                 raise FileError(path, "holds no video, only sound or text", "give a file with pictures")
             for frame in container.decode(container.streams.video[0]):
                 count += 1
-                yield torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+                image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+                matrix = frame.side_data.get(library.sidedata.sidedata.Type.DISPLAYMATRIX)
+                yield image if matrix is None else _upright(image, np.frombuffer(matrix, np.int32))
     except (library.FFmpegError, EOFError) as error:
         after = f" after {count} frames" if count else ""
         raise FileError(path, f"does not decode{after} ({error})", "save the video again") from error
     if not count:
         raise FileError(path, "is a video without frames", "give one that holds pictures")
+
+
+def _upright(image: Tensor, matrix: NDArray[np.int32]) -> Tensor:
+    """Turn and mirror a frame as a player does; phones store it as the sensor lay.
+
+    Not by `frame.rotation`, which takes a mirror image (a front camera) for one upside down.
+
+    Args:
+        image: (3, H, W).
+        matrix: a, b, u, c, d, v, x, y, w: a pixel (p, q) is shown at (ap + cq, bp + dq).
+    """
+    a, b, _, c, d = matrix[:5].tolist()
+    if abs(b) > abs(a):
+        image, a, d = image.transpose(1, 2), c, b
+    return image.flip([axis for axis, along in ((2, a), (1, d)) if along < 0])
 
 
 def video_library() -> Any:

@@ -1,5 +1,6 @@
 """What is meant by files, folders, patterns and videos."""
 
+import struct
 from fractions import Fraction
 
 import av
@@ -16,14 +17,14 @@ def picture(path):
     Image.new("RGB", (8, 6), (200, 10, 10)).save(path)
 
 
-def film(path, frames, codec="mpeg4"):
+def film(path, frames, codec="mpeg4", shown=None):
     with av.open(path, "w") as container:
         stream = container.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         container.start_encoding()
         for index in range(frames):
-            shown = np.full((48, 64, 3), 40 * index, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+            still = np.full((48, 64, 3), 40 * index, np.uint8) if shown is None else shown
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(still, format="rgb24")))
         container.mux(stream.encode())
 
 
@@ -75,6 +76,39 @@ def test_every_frame_of_a_video_has_a_number(tmp_path):
     assert images["drive/000003"].float().mean() == pytest.approx(120, abs=6)
 
 
+# a, b, c, d of the display matrix as the format defines it (p' = ap + cq, q' = bp + dq), and the corner of the shown
+# frame that the stored one's top left and top right come to.
+SHOWN = {
+    "as a phone is held": ((0, 1, -1, 0), "top right", "bottom right"),  # 90 degrees clockwise
+    "on its head": ((0, -1, 1, 0), "bottom left", "top left"),
+    "upside down": ((-1, 0, 0, -1), "bottom right", "bottom left"),
+    "front camera": ((-1, 0, 0, 1), "top right", "top left"),
+    "front camera, held": ((0, 1, 1, 0), "top left", "bottom left"),
+    "as stored": ((1, 0, 0, 1), "top left", "top right"),
+}
+
+
+@pytest.mark.parametrize("how", SHOWN)
+def test_frames_are_turned_as_a_player_shows_them(how, tmp_path):
+    (a, b, c, d), red, green = SHOWN[how]
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:16, :16, 0] = stored[:16, -16:, 1] = 250
+    film(tmp_path / "clip.mp4", 2, shown=stored)
+    content = bytearray((tmp_path / "clip.mp4").read_bytes())
+    start = content.index(b"tkhd") + 44  # where the track's header has its matrix
+    content[start : start + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    (tmp_path / "clip.mp4").write_bytes(content)
+    for _, image in Source(tmp_path / "clip.mp4", "clip").images():
+        assert image.shape == ((3, 48, 64) if a else (3, 64, 48))
+        corners = {
+            f"{vertical} {horizontal}": image[:2, rows, columns].float().mean((1, 2))
+            for vertical, rows in (("top", slice(4, 12)), ("bottom", slice(-12, -4)))
+            for horizontal, columns in (("left", slice(4, 12)), ("right", slice(-12, -4)))
+        }
+        assert max(corners, key=lambda name: float(corners[name][0])) == red
+        assert max(corners, key=lambda name: float(corners[name][1])) == green
+
+
 def test_a_video_without_frames_says_so(tmp_path):
     sound(tmp_path / "talk.mkv")
     with pytest.raises(FileError, match="holds no video, only sound or text"):
@@ -85,3 +119,6 @@ def test_a_video_without_frames_says_so(tmp_path):
     (tmp_path / "torn.mp4").write_bytes(b"no video at all")
     with pytest.raises(FileError, match="does not decode"):
         list(Source(tmp_path / "torn.mp4", "torn").images())
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    with pytest.raises(FileError, match="empty.mp4: is empty; record or copy it again"):
+        list(Source(tmp_path / "empty.mp4", "empty").images())
