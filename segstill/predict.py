@@ -20,7 +20,7 @@ from .checkpoint import save_tensors, write
 from .data.evaluation import by_size
 from .data.pictures import FileError, png, read_mask
 from .data.rle import coco, regions
-from .data.sources import Source, find_sources, frame_of, video_library
+from .data.sources import Names, Source, common_name, find_sources, frame_of, video_library
 from .predictor import Predictor, PredictSpec
 from .report.sheet import overlay_jpeg
 from .run import interruption
@@ -40,7 +40,7 @@ def predict(
     """Write a palette PNG per image into `out`, areas.csv with the share of every class, and predict.json.
 
     What is there already is not made again, unless its file was replaced; the tables hold what earlier calls made too.
-    A file that cannot be read is left out and listed; the others go on.
+    A file that cannot be read, or would be written as another one is, is left out and listed; the others go on.
 
     Args:
         model: a run, a checkpoint or an ONNX file; or a predictor.
@@ -60,7 +60,7 @@ def predict(
     predictor.check(spec)
     if any(source.is_video for source in sources):
         video_library()
-    record = _started(out, predictor, sources, spec)
+    record = _started(out, predictor, [source for source in sources if not source.clash], spec)
     job = Job(predictor, out, spec, Written())
     given = {source.name for source in sources}
     job.keep([Source(Path(path), name) for name, path in record["files"].items() if name not in given])
@@ -107,7 +107,7 @@ class Job:
         """Yield the images that have no mask yet; note those that have, and what cannot be read."""
         for number, source in enumerate(sources):
             try:
-                if not source.is_video and self._is_there(source.name):
+                if not (source.is_video or source.clash) and self._is_there(source.name):
                     self._take(number, 0, source.name)
                 else:
                     for index, (name, image) in enumerate(source.images()):
@@ -225,11 +225,12 @@ def _started(out: Path, predictor: Predictor, sources: Sequence[Source], spec: P
                 f"{out} holds masks made with --tile {before['tile']} --overlap {before['overlap']}, given --tile "
                 f"{made['tile']} --overlap {made['overlap']}: choose another --out"
             )
-        for name, path in made["files"].items():
-            if before["files"].get(name, path) != path:
-                raise ValueError(
-                    f"{out} holds {name}.png of {before['files'][name]}, given {path}: choose another --out"
-                )
+        names = Names(Source(Path(path), name) for name, path in before["files"].items())
+        for source in sources:
+            other = names.clash(source)
+            if other and other.path != source.path.resolve():
+                mask = f"{common_name(source, other)}.png"
+                raise ValueError(f"{out} holds {mask} of {other.path}, given {source.path}: choose another --out")
         for source in sources:
             stamp = made["stamps"][source.name]
             if before.get("stamps", {}).get(source.name, stamp) != stamp:  # the file was replaced

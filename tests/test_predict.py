@@ -160,6 +160,25 @@ def test_bad_files_are_listed_at_the_end_and_the_others_are_made(run, shots, tmp
     assert len(json.loads((out / "predict.json").read_text())["left_out"]) == 2
 
 
+def test_files_that_would_be_written_as_one_are_told_and_none_is_lost(run, shots, tmp_path, capsys):
+    (shots / "a.png").rename(shots / "a.bmp")
+    (shots / "a.png").write_bytes((shots / "b.png").read_bytes())
+    film(shots / "clip.mp4", 2)
+    (shots / "clip").mkdir()
+    (shots / "clip/000001.png").write_bytes((shots / "d.png").read_bytes())
+    out = tmp_path / "out"
+    for made in (5, 0):
+        assert call("predict", run, shots, "--out", out) == 1
+        told = capsys.readouterr()
+        assert f"a.png: would be written as a.png, as {shots / 'a.bmp'} is; rename it" in told.err
+        assert f"clip.mp4: would be written as clip/000001.png, as {shots / 'clip/000001.png'} is" in told.err
+        assert f"wrote {made} masks" in told.out
+    assert read_mask(out / "a.png", load(run).classes).shape == SIZES["a"]  # of the first
+    assert [*masks(out)] == ["a.png", "b.png", "clip/000001.png", "d.png", "deep/c.png"]
+    assert call("predict", run, shots / "clip.mp4", "--out", out) == 2  # nor is it lost later
+    assert "holds clip/000001.png of" in capsys.readouterr().err
+
+
 def test_tiles_of_a_large_image_are_put_together(run, tmp_path):
     picture = torch.randint(256, (70, 200, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     Image.fromarray(picture.numpy()).resize((400, 140)).save(tmp_path / "large.png")

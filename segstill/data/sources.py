@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ class Source:
     path: Path
     name: str
     """What is made of it is called so: its path below the folder that was given, without suffix."""
+    clash: "Source | None" = None
+    """An earlier one whose masks have the same name; nothing is made of this one then."""
 
     @property
     def is_video(self) -> bool:
@@ -34,9 +36,12 @@ class Source:
         """Yield a name and an image (3, H, W) uint8; of a video every frame, named NAME/000000 and on.
 
         Raises:
-            FileError: it does not decode (of a video: from here on), or holds no frame.
+            FileError: it does not decode (of a video: from here on), holds no frame, or has a `clash`.
             FileNotFoundError: it is not there any more.
         """
+        if self.clash:
+            given = f"would be written as {common_name(self, self.clash)}.png, as {self.clash.path} is"
+            raise FileError(self.path, given, "rename it, or predict it into another folder")
         if not self.is_video:
             yield self.name, read_image(self.path)
             return
@@ -50,8 +55,43 @@ def frame_of(name: str) -> str:
     return video if number.isdecimal() and number == f"{int(number):06d}" else ""
 
 
+def common_name(one: Source, other: Source) -> str:
+    """Return what both would write: the name of both, or that of a frame where one is a video and the other no."""
+    return max(one.name, other.name, key=len)
+
+
+class Names:
+    """Sources by what is made of them.
+
+    Args:
+        sources: to begin with.
+    """
+
+    def __init__(self, sources: Iterable[Source] = ()):
+        self._all: dict[str, Source] = {}
+        self._stills: dict[str, Source] = {}
+        for source in sources:
+            self.add(source)
+
+    def add(self, source: Source) -> None:
+        """Note one that has a name of its own."""
+        self._all[source.name] = source
+        if not source.is_video:
+            self._stills.setdefault(frame_of(source.name), source)
+
+    def clash(self, source: Source) -> Source | None:
+        """Return one that writes a file which this one would write too; it may be the same."""
+        other = self._all.get(source.name)
+        if other or source.is_video:
+            return other or self._stills.get(source.name)
+        video = self._all.get(frame_of(source.name))
+        return video if video and video.is_video else None
+
+
 def find_sources(given: Iterable[str], leave_out: Path) -> list[Source]:
     """Return what is meant, in the order given; what a folder or a pattern means is sorted.
+
+    Of two that would be written as one, as a.jpg and a.png of one folder, the later one gets a `clash`.
 
     Args:
         given: files, folders (with all folders below them), patterns such as `shots/*.jpg` or `**/*.png`.
@@ -59,20 +99,26 @@ def find_sources(given: Iterable[str], leave_out: Path) -> list[Source]:
 
     Raises:
         FileNotFoundError: no such file or folder, or a pattern that means nothing.
-        ValueError: a folder without images, nothing given, or two files whose results would have the same name.
+        ValueError: a folder without images, nothing given, or files of one name from several folders.
     """
-    sources: dict[str, Source] = {}
+    sources: dict[Source, None] = {}
+    names = Names()
     for text in given:
         for source in _meant(text, leave_out.resolve()):
-            before = sources.setdefault(source.name, source)
-            if before.path.resolve() != source.path.resolve():
+            other = names.clash(source)
+            if other is None:
+                names.add(source)
+            elif other.path.resolve() == source.path.resolve():
+                continue
+            elif other.name == source.name and other.path.parent.resolve() != source.path.parent.resolve():
                 raise ValueError(
-                    f"{before.path} and {source.path} would both become {source.name}.png: give the folder above them, "
+                    f"{other.path} and {source.path} would both become {source.name}.png: give the folder above them, "
                     "whose folders go into the names, or write them into two folders with --out"
                 )
+            sources[replace(source, clash=other)] = None
     if not sources:
         raise ValueError("no image is given: name files, folders, or patterns such as 'shots/*.jpg'")
-    return list(sources.values())
+    return list(sources)
 
 
 def _meant(text: str, leave_out: Path) -> list[Source]:

@@ -67,6 +67,30 @@ def test_what_means_nothing_or_two_things_is_told(tmp_path):
             find_sources(map(str, given), tmp_path / "out")
 
 
+def test_of_two_that_would_be_written_as_one_the_later_is_left_out(tmp_path):
+    for name in ("a.jpg", "a.png", "b.png", "clip/000000.png", "clip/1.png", "deep/a.png", "film/notes.png"):
+        picture(tmp_path / name)
+    for name in ("clip.mp4", "film.mp4", "b.mp4"):
+        film(tmp_path / name, 1)
+    found = find_sources([str(tmp_path)] * 2, tmp_path / "out")
+    left_out = {source.path.name: source.clash.path for source in found if source.clash}
+    assert left_out == {
+        "a.png": tmp_path / "a.jpg",
+        "b.png": tmp_path / "b.mp4",
+        "clip.mp4": tmp_path / "clip/000000.png",
+    }
+    assert [source.name for source in found if not source.clash] == [
+        *("a", "b", "clip/000000", "clip/1", "deep/a", "film/notes", "film")
+    ]
+    for source in found:
+        if source.clash:
+            with pytest.raises(FileError, match=r"\.png, as .* is; rename it, or predict it into another folder"):
+                list(source.images())
+    found = find_sources([str(tmp_path / "clip.mp4"), str(tmp_path)], tmp_path / "out")
+    (late,) = (source for source in found if source.name == "clip/000000")
+    assert late.clash.path.name == "clip.mp4"  # the one given first is taken
+
+
 def test_every_frame_of_a_video_has_a_number(tmp_path):
     film(tmp_path / "drive.mp4", 5)
     (source,) = find_sources([str(tmp_path)], tmp_path / "out")
