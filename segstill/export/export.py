@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ..build import Saved, Say, load
@@ -164,10 +164,10 @@ def export(
         quick = Exported(small, threads=spec.threads, source=out)
         agreement = compare(model, quick, looked_at).agreement
         files["int8"] = (out.with_suffix(".int8.onnx"), small, quick)
-    mious = _scored(scored, files, about, say) if spec.int8 else {}
-    runners: dict[str, Ask] = {"torch": model} | {name: ask for name, (_, _, ask) in files.items()}
+    runners: dict[str, nn.Module | Ask] = {"torch": model} | {name: ask for name, (_, _, ask) in files.items()}
+    mious = _scored(scored, runners, about, say) if spec.int8 else {}
     latencies = race(runners, looked_at[0], threads=spec.threads)
-    rows = [Row("torch", None, megabytes(model), None, latencies["torch"])]
+    rows = [Row("torch", None, megabytes(model), mious.get("torch"), latencies["torch"])]
     for name, (path, data, _) in files.items():
         rows.append(Row(name, path, len(data) / 1e6, mious.get(name), latencies[name]))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def _sides(saved: Saved, spec: ExportSpec, say: Say) -> tuple[int, int] | None:
     return model.size
 
 
-def _hold(model: torch.nn.Module, ask: Ask, images: list[Tensor], about: About) -> Parity:
+def _hold(model: nn.Module, ask: Ask, images: list[Tensor], about: About) -> Parity:
     """Compare on the images, and on others where the file is to take any; raise where parity does not hold."""
     parity, problem = _tried(model, ask, images)
     if about.size is None:
@@ -217,7 +217,7 @@ def _hold(model: torch.nn.Module, ask: Ask, images: list[Tensor], about: About) 
     return parity
 
 
-def _tried(model: torch.nn.Module, ask: Ask, images: list[Tensor]) -> tuple[Parity | None, str]:
+def _tried(model: nn.Module, ask: Ask, images: list[Tensor]) -> tuple[Parity | None, str]:
     """Compare; return what was found, and what is wrong with it."""
     try:
         parity = compare(model, ask, images)
@@ -264,20 +264,23 @@ def _asked(program: ExportedProgram, about: About) -> Ask:
 
 
 def _scored(
-    dataset: SegmentationDataset | None, files: dict[str, tuple[Path, bytes, Ask]], about: About, say: Say
+    dataset: SegmentationDataset | None, runners: dict[str, nn.Module | Ask], about: About, say: Say
 ) -> dict[str, float]:
-    """Return the mIoU of each file where there are masks, and logits to bring to their size."""
+    """Return the mIoU of the network and of each file on the same images.
+
+    Where there are masks, and logits to bring to their size.
+    """
     if dataset is None or about.output == "classes" or dataset.classes != about.classes:
         say("mIoU before and after is not measured: that needs the data set's masks, and a file that returns logits")
         return {}
-    say(f"scoring {' and '.join(files)} on {len(dataset)} images")
-    return {
-        name: evaluate(ask, dataset, boundary=False, longest_side=about.longest_side, short_side=about.short_side)[
-            "miou"
-        ]
-        for name, (_, _, ask) in files.items()
-        if isinstance(ask, Exported)
-    }
+    asked = {name: ask for name, ask in runners.items() if isinstance(ask, nn.Module)}
+    say(f"scoring {', '.join(asked)} on {len(dataset)} images")
+    mious = {}
+    for name, ask in asked.items():
+        scores = evaluate(ask, dataset, boundary=False, longest_side=about.longest_side, short_side=about.short_side)
+        mious[name] = scores["miou"]
+        ask.cpu()  # where all are timed; `evaluate` takes them to the fastest device
+    return mious
 
 
 def _plain(shipment: Shipment) -> dict[str, Any]:
