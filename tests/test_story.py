@@ -89,9 +89,29 @@ def test_size_accuracy_and_latency_are_those_of_the_networks_and_files(made, tex
         size = (made / "export" / f"student{suffix}").stat().st_size / 1e6
         assert float(rows[name][0]) == pytest.approx(size, abs=0.006)
     networks = rows_of(text, "scores")
-    student = next(cells for name, cells in networks.items() if name.startswith("student"))
-    assert re.search(r"\d+\.\d", student[0])[0] == rows["student, torch"][1]
+    assert re.search(r"\d+\.\d", networks["student"][0])[0] == rows["student, torch"][1]
     assert all(float(cells[3]) >= float(cells[2]) > 0 for cells in rows.values())
+
+
+def test_a_network_has_one_name_on_the_whole_page(text):
+    stages = rows_of(text, "reached")
+    titles = ["teacher", "student on true masks", "student"]
+    assert [*rows_of(text, "scores")] == titles  # no folder's name, no role beside it
+    assert {*titles} <= {*stages}
+    for section, pattern in (
+        ("training", '"></span>([^<]*)</li>'),
+        ("classes", '"></span>([^<]*)</li>'),
+        ("confusion", "<summary>([^<]*)</summary>"),
+        ("examples", "<figcaption><b>([^<]*)</b>"),
+    ):
+        part = text[text.index(f'<section id="{section}"') :].partition("</section>")[0]
+        found = set(re.findall(pattern, part))
+        assert {*titles} <= found, section
+        assert not {"reference", "student alone"} & found, section
+    assert "with the least mIoU of student, the worst first" in text
+    lead = re.search('<p class="lead">([^<]*)', text)[1]
+    assert "the teacher " in lead
+    assert "student on true masks alone reaches" in lead
 
 
 def test_the_commands_on_the_page_repeat_every_stage(made, text, tmp_path, monkeypatch):

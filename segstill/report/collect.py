@@ -46,6 +46,7 @@ def write_report(
     examples: int = 6,
     root: str | None = None,
     title: str = "",
+    titles: Mapping[Path, str] | None = None,
     say: Callable[[str], None] = print,
     draw: Callable[[Path, PageView], None] = write_page,
 ) -> tuple[RunView, ...]:
@@ -61,6 +62,7 @@ def write_report(
         examples: images shown, evenly spread over the split.
         root: folder of the data set, where it is no longer where the recipe says.
         title: of the page; the data set's name without it.
+        titles: run folder -> what the page calls it, in the place of its name and of its role.
         say: is told what happens.
         draw: writes the page.
 
@@ -95,7 +97,8 @@ def write_report(
     views, mistakes = [], {row.name: Mistakes(len(dataset.classes)) for row in rows}
     for row in rows:
         say(f"scoring {row.name} on {split}")
-        views.append(_view(row, dataset, teacher, mistakes[row.name]))
+        called = {folder.resolve(): words for folder, words in (titles or {}).items()}.get(row.folders[0].resolve(), "")
+        views.append(dataclasses.replace(_view(row, dataset, teacher, mistakes[row.name]), title=called))
     views = _with_gaps(views)
     looked_at = rows[_of_interest(views)]
     attention = {row.name: found for row in rows if (found := _attention(row, teacher))}

@@ -51,6 +51,7 @@ def write_page(path: Path, page: PageView) -> None:
 
 def render(page: PageView) -> str:
     """Return the page as HTML."""
+    page = page.titled()
     parts = {key: (heading, draw(page)) for key, (heading, draw) in SECTIONS.items()}
     shown = {key: part for key, part in parts.items() if part[1]}
     return document(page.title, page.summary or summarise(page.runs), shown, note=left_out(page))
@@ -100,7 +101,8 @@ def summarise(runs: Sequence[RunView]) -> str:
         sentence = f"{_named(which, best)} reaches {_told(best)}"
         if baseline:
             gain = 100 * (_miou(best) - _miou(baseline))
-            sentence += f", {abs(gain):.1f} points {'more' if gain >= 0 else 'less'} than the student alone"
+            than = f"the {baseline.title or 'student alone'}"
+            sentence += f", {abs(gain):.1f} points {'more' if gain >= 0 else 'less'} than {than}"
             if best.gap_closed is not None and gain >= 0:
                 sentence += f", which closes {100 * best.gap_closed:.0f} % of the gap to the teacher"
         said.append(sentence + ".")
@@ -113,7 +115,9 @@ def summarise(runs: Sequence[RunView]) -> str:
 
 
 def _named(role: str, run: RunView) -> str:
-    """Name a run after its role, unless the role says it already."""
+    """Name a run after its role, unless the role says it already, or its title says both."""
+    if run.title:
+        return f"The {run.title}"
     return role if run.name.lower() in role.lower().split() else f"{role}, {run.name},"
 
 

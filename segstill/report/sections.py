@@ -9,7 +9,7 @@ import numpy as np
 
 from .figures import SERIES, Curve, curves, heat_map, series_colour, shared_limits
 from .images import ERROR, IGNORE, Picture, attention_map, class_mask, error_map, errors, photograph
-from .table import COLUMNS, ROLES, best_of, number, percent
+from .table import COLUMNS, best_of, number, percent, role_of
 from .view import ExampleView, PageView, RunView
 
 MOST_COLUMNS = 8
@@ -97,7 +97,7 @@ def similarity(page: PageView) -> str:
             continue
         matrix = page.similarity[run.name]
         svg = heat_map(matrix, page.classes, name=f"similarity-{index}", limits=limits)
-        note = ROLES[run.role]
+        note = role_of(run)
         if teacher is not None and run.role != "teacher":
             both = np.isfinite(matrix) & np.isfinite(teacher)
             if both.any():

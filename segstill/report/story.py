@@ -103,6 +103,7 @@ def write_story(path: Path, story: StoryView) -> None:
 
 def render_story(story: StoryView) -> str:
     """Return the page as HTML."""
+    story = dataclasses.replace(story, page=story.page.titled())
     page = story.page
     parts = {
         "reached": ("What every stage reached", _stages(story.stages)),

@@ -53,7 +53,7 @@ def scores(page: PageView) -> str:
             if marked:
                 text = f'<span class="best">{text}<span class="hidden"> best student</span></span>'
             cells.append(f"<td>{text}</td>")
-        role = f'<span class="role">{ROLES[run.role]}</span>' if ROLES[run.role] else ""
+        role = f'<span class="role">{role_of(run)}</span>' if role_of(run) else ""
         rows.append(f'<tr><th scope="row">{escape(run.name)}{role}</th>{"".join(cells)}</tr>')
     return (
         '<div class="scroll" role="region" aria-label="Scores of all runs" tabindex="0"><table class="scores">'
@@ -72,6 +72,11 @@ def _notes(page: PageView, *, marked: bool) -> list[str]:
             "±: standard deviation over runs that differ in their seed only; pictures and curves show the first."
         )
     return notes
+
+
+def role_of(run: RunView) -> str:
+    """Return what to write beside the name of a run; nothing where that says it."""
+    return "" if run.title else ROLES[run.role]
 
 
 def best_of(values: Sequence[float | None], column: Column) -> str | None:

@@ -1,14 +1,15 @@
 """What a page shows, as plain data: whoever loads runs and predicts fills these, and the page only draws them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]
 """(H, W) class ids; 255 has no label."""
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class RunView:
     """Lines of the run's log: of kind "step" (epoch, total, losses) or "evaluation" (epoch, miou)."""
     command: str = ""
     """What repeats the run."""
+    title: str = ""
+    """What it is called in the place of its name; it says what the run is, so that its role need not be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +139,25 @@ class PageView:
                     raise ValueError(
                         f"{what} of {name!r} has shape {matrix.shape}, expected K x K of {len(self.classes)}"
                     )
+
+    def titled(self) -> "PageView":
+        """Return the page with the title of every run that has one in the place of its name."""
+        called = {run.name: run.title or run.name for run in self.runs}
+
+        def renamed(named: Mapping[str, Kind]) -> dict[str, Kind]:
+            return {called[name]: what for name, what in named.items()}
+
+        return replace(
+            self,
+            runs=tuple(replace(run, name=called[run.name]) for run in self.runs),
+            examples=tuple(
+                replace(example, predictions=renamed(example.predictions), attention=renamed(example.attention))
+                for example in self.examples
+            ),
+            similarity=renamed(self.similarity),
+            confusion=renamed(self.confusion),
+            worst_run=called.get(self.worst_run, self.worst_run),
+        )
 
     def _check(self, example: ExampleView, names: list[str]) -> None:
         where = f"example {example.name!r}"
