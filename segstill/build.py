@@ -22,6 +22,7 @@ from .optim import make_optimizer, norms_and_biases
 from .recipe import DataSpec, ModelSpec, Recipe, TermSpec, from_json
 from .recipe_files import SUFFIXES, read_chain_file, read_recipe_file
 from .recipes import CHAINS, RECIPES
+from .run import expect_no_chain
 from .taps import Tap, feature_channels
 
 Entry = TypeVar("Entry")
@@ -262,4 +263,5 @@ def checkpoint_file(path: Path) -> Path:
     for name in ("best.safetensors", "last.safetensors"):
         if (path / name).is_file():
             return path / name
+    expect_no_chain(path)
     raise FileNotFoundError(f"the run {path} has no checkpoint yet: let it train (segstill train ... --resume) first")

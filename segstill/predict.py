@@ -51,7 +51,7 @@ def predict(
 
     Raises:
         FileNotFoundError: the model or one of `images` is not there.
-        ValueError: `out` holds the masks of another model, or of other images of the same names.
+        ValueError: `out` holds the masks of another model, or of other images of the same names, or is a file.
         KeyboardInterrupt: interrupted; the same call continues.
     """
     spec = spec or PredictSpec()
@@ -99,7 +99,7 @@ class Job:
         for number, source in enumerate(sources):
             for index, file in enumerate(_made(self.out, source, ".png")):
                 called = file.relative_to(self.out).with_suffix("").as_posix()
-                self._note((number - len(sources), index), called, read_mask(file, self.predictor.about.classes))
+                self._note((number - len(sources), index), called, self._mask(file))
 
     def unmade(
         self, sources: Sequence[Source], progress: Callable[[int, int], None]
@@ -116,7 +116,8 @@ class Job:
                         else:
                             yield ((number, index), name), image
             except (FileError, OSError) as error:
-                self.done.left_out[source.path.as_posix()] = str(error)
+                known = isinstance(error, FileError) and error.args[0] == source.path  # the list names it anyway
+                self.done.left_out[source.path.as_posix()] = "; ".join(error.args[1:]) if known else str(error)
             progress(number + 1, len(sources))
 
     def give_up(self, names: Sequence[str], size: tuple[int, ...], error: RuntimeError) -> None:
@@ -164,7 +165,13 @@ class Job:
 
     def _take(self, number: int, index: int, name: str) -> None:
         self.done.there_already += 1
-        self._note((number, index), name, read_mask(self._path(f"{name}.png"), self.predictor.about.classes))
+        self._note((number, index), name, self._mask(self._path(f"{name}.png")))
+
+    def _mask(self, file: Path) -> Tensor:
+        try:
+            return read_mask(file, self.predictor.about.classes)
+        except FileError as error:
+            raise FileError(*error.args[:2], "remove it, and predict its image again") from error
 
     def _note(self, place: Place, name: str, ids: Tensor) -> None:
         counts = torch.bincount(ids.flatten().int(), minlength=IGNORE)[: len(self.predictor.about.classes)]
@@ -212,6 +219,8 @@ def _started(out: Path, predictor: Predictor, sources: Sequence[Source], spec: P
         "files": {source.name: str(source.path.resolve()) for source in sources},
         "stamps": {source.name: [(about := source.path.stat()).st_size, about.st_mtime_ns] for source in sources},
     }
+    if taken := next((place for place in (out, *out.parents) if place.is_file()), None):
+        raise ValueError(f"{taken} is a file, expected a folder for the masks: choose another --out")
     file = out / RECORD
     if file.is_file():
         before = _read(file)

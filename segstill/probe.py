@@ -14,7 +14,7 @@ import torch
 from .build import build_model, build_recipe, load
 from .models import CLASS_NAMES, MODELS, Found, Segmenter, probe_model
 from .recipe import DataSpec, ModelSpec, Recipe
-from .run import read_recipe
+from .run import expect_no_chain, read_recipe
 from .taps import Tap, Tapped
 
 _CLASSES = 21
@@ -57,10 +57,12 @@ def recipe_to_look_at(name: str) -> Recipe:
     """Return the recipe that a model, a recipe or a run means: its student, and its teacher if it has one.
 
     Raises:
+        FileNotFoundError: it is the folder of a chain.
         ValueError: it is none of these.
     """
     if name in MODELS:
         return Recipe(name="taps", data=DataSpec(name=""), student=ModelSpec(name=name))
+    expect_no_chain(Path(name))
     if (Path(name) / "recipe.json").is_file():
         return read_recipe(Path(name))
     try:

@@ -215,8 +215,19 @@ def _is_older(state: Record, record: Record) -> bool:
     return record["step"] <= state["evaluated" if record["kind"] == "evaluation" else "step"]
 
 
+def expect_no_chain(run: Path) -> None:
+    """Raise FileNotFoundError where a run is wanted and the folder of a whole chain is given."""
+    if not (run / "chain.json").is_file():
+        return
+    student, *others = (run / "student", *sorted(file.parent for file in run.glob("*/recipe.json")))
+    remedy = f"give one of its runs ({', '.join(map(str, others))})" if others else "let it train a network first"
+    remedy = f"give its student, {student}" if student in others else f"it has no student yet; {remedy}"
+    raise FileNotFoundError(f"{run} is the folder of a chain, expected a run: {remedy}")
+
+
 def read_recipe(run: Path) -> Recipe:
     """Return the recipe of a run folder."""
+    expect_no_chain(run)
     if not (run / "recipe.json").is_file():
         raise FileNotFoundError(f"there is no run in {run} (no recipe.json); start one without --resume")
     return from_json((run / "recipe.json").read_text())

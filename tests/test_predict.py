@@ -154,10 +154,16 @@ def test_bad_files_are_listed_at_the_end_and_the_others_are_made(run, shots, tmp
     out = tmp_path / "out"
     assert call("predict", run, shots, "--out", out) == 1
     told = capsys.readouterr().err
-    assert "b.png: does not decode" in told
+    assert f"left out {shots / 'b.png'}: does not decode (cannot identify image file); replace the file" in told
+    assert "segstill check" not in told  # which looks at data sets
     assert "talk.mkv: holds no video, only sound or text" in told
     assert [*masks(out)] == ["a.png", "d.png", "deep/c.png", *(f"drive/{index:06d}.png" for index in range(3))]
     assert len(json.loads((out / "predict.json").read_text())["left_out"]) == 2
+    (out / "a.png").write_bytes(b"\x89PNG cut off")
+    assert call("predict", run, shots, "--out", out) == 1
+    told = capsys.readouterr().err
+    assert f"left out {shots / 'a.png'}: {out / 'a.png'}: does not decode" in told
+    assert "remove it, and predict its image again" in told
 
 
 def test_files_that_would_be_written_as_one_are_told_and_none_is_lost(run, shots, tmp_path, capsys):
@@ -177,6 +183,34 @@ def test_files_that_would_be_written_as_one_are_told_and_none_is_lost(run, shots
     assert [*masks(out)] == ["a.png", "b.png", "clip/000001.png", "d.png", "deep/c.png"]
     assert call("predict", run, shots / "clip.mp4", "--out", out) == 2  # nor is it lost later
     assert "holds clip/000001.png of" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_take_the_masks_is_told(run, shots, tmp_path, capsys):
+    (tmp_path / "afile").write_text("notes")
+    for out in (tmp_path / "afile", tmp_path / "afile/deep"):
+        assert call("predict", run, shots, "--out", out) == 2
+        assert f"{tmp_path / 'afile'} is a file, expected a folder for the masks" in capsys.readouterr().err
+    assert call("predict", run, shots, "--out", shots) == 2
+    assert f"the folder {shots} is --out too" in capsys.readouterr().err
+    assert not (shots / "predict.json").exists()
+
+
+def test_the_folder_of_a_chain_is_told_from_a_run_by_every_verb(run, shots, tmp_path, capsys):
+    chain = tmp_path / "mine"
+    chain.mkdir()
+    (chain / "chain.json").write_text("{}")
+    verbs = (["predict", chain, shots], ["evaluate", chain], ["export", chain], ["report", chain], ["taps", chain])
+    verbs += (["seeds", chain, "--out", tmp_path / "seeds"], ["app", chain])
+    assert call("predict", chain, shots) == 2
+    assert "it has no student yet; let it train a network first" in capsys.readouterr().err
+    (chain / "teacher").symlink_to(run)
+    assert call("predict", chain, shots) == 2
+    assert f"it has no student yet; give one of its runs ({chain / 'teacher'})" in capsys.readouterr().err
+    (chain / "student").symlink_to(run)
+    for verb in verbs:
+        assert call(*verb) == 2, verb
+        told = capsys.readouterr().err
+        assert f"{chain} is the folder of a chain, expected a run: give its student, {chain / 'student'}" in told, verb
 
 
 def test_tiles_of_a_large_image_are_put_together(run, tmp_path):

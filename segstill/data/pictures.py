@@ -21,6 +21,8 @@ MOST_PIXELS = 1_000_000_000
 """Of a file of the user's own: 3 GB when it is decoded."""
 FOREIGN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are read in this process alone, as a picture of unknown origin should be; EPS starts another program."""
+REPLACE = "replace the file; `segstill check` lists every such file"
+"""What to do about a damaged file of a data set."""
 
 
 class FileError(ValueError):
@@ -39,12 +41,13 @@ class FileError(ValueError):
         return f"{file}: {'; '.join(rest)}" if rest else file
 
 
-def read_image(path: Path, *, upright: bool = True) -> Tensor:
+def read_image(path: Path, *, upright: bool = True, remedy: str = REPLACE) -> Tensor:
     """Read any picture as 8-bit RGB; transparency is dropped.
 
     Args:
         path: the file.
         upright: turn it as its EXIF tag says.  False for masks that follow the pixels as they are stored.
+        remedy: what to do about a damaged file.
 
     Returns:
         (3, H, W) uint8.
@@ -53,7 +56,7 @@ def read_image(path: Path, *, upright: bool = True) -> Tensor:
         FileError: the file does not decode, or holds numbers without a defined brightness.
         FileNotFoundError: there is no such file.
     """
-    image = _decode(path)
+    image = _decode(path, remedy)
     if upright:
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith(("I", "F")):
@@ -171,7 +174,7 @@ def _any_size() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _decode(path: Path) -> Image.Image:
+def _decode(path: Path, remedy: str = REPLACE) -> Image.Image:
     """Open and decode the whole file; what the decoders raise becomes one kind of error that names the file."""
     try:
         with path.open("rb") as stream, _any_size():
@@ -184,8 +187,9 @@ def _decode(path: Path) -> Image.Image:
     except (FileNotFoundError, FileError):
         raise
     except (*DAMAGED, MemoryError) as error:
-        given = "is empty" if path.is_file() and path.stat().st_size == 0 else f"does not decode ({error})"
-        raise FileError(path, given, "replace the file; `segstill check` lists every such file") from error
+        problem = str(error).partition(" <_io")[0]  # PIL shows the stream, and so the path once more
+        given = "is empty" if path.is_file() and path.stat().st_size == 0 else f"does not decode ({problem})"
+        raise FileError(path, given, remedy) from error
     return image
 
 

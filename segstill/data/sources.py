@@ -43,7 +43,7 @@ class Source:
             given = f"would be written as {common_name(self, self.clash)}.png, as {self.clash.path} is"
             raise FileError(self.path, given, "rename it, or predict it into another folder")
         if not self.is_video:
-            yield self.name, read_image(self.path)
+            yield self.name, read_image(self.path, remedy="replace the file, or leave it out")
             return
         for index, frame in enumerate(_frames(self.path)):
             yield f"{self.name}/{index:06d}", frame
@@ -99,12 +99,12 @@ def find_sources(given: Iterable[str], leave_out: Path) -> list[Source]:
 
     Raises:
         FileNotFoundError: no such file or folder, or a pattern that means nothing.
-        ValueError: a folder without images, nothing given, or files of one name from several folders.
+        ValueError: nothing given, a folder without images outside of `leave_out`, or one name in several folders.
     """
     sources: dict[Source, None] = {}
     names = Names()
     for text in given:
-        for source in _meant(text, leave_out.resolve()):
+        for source in _meant(text, leave_out):
             other = names.clash(source)
             if other is None:
                 names.add(source)
@@ -126,9 +126,14 @@ def _meant(text: str, leave_out: Path) -> list[Source]:
     if path.is_dir():
         kinds = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
         found = sorted(file for file in path.rglob("*") if file.suffix.lower() in kinds and file.is_file())
-        found = [file for file in found if leave_out not in file.resolve().parents]
         if not found:
             raise ValueError(f"the folder {path} holds no image: expected files that end in one of {', '.join(kinds)}")
+        found = [file for file in found if leave_out.resolve() not in file.resolve().parents]
+        if not found:
+            said = "is --out too" if path.resolve() == leave_out.resolve() else f"has images in --out {leave_out} only"
+            raise ValueError(
+                f"the folder {path} {said}, and what lies there is not looked at: choose another --out for the masks"
+            )
         return [Source(file, file.relative_to(path).with_suffix("").as_posix()) for file in found]
     if path.is_file():
         return [Source(path, path.stem)]

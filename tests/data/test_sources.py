@@ -56,12 +56,17 @@ def test_patterns_and_files_are_taken_in_the_order_given(tmp_path):
 def test_what_means_nothing_or_two_things_is_told(tmp_path):
     for name in ("a/1.png", "b/1.png", "empty/readme.txt"):
         picture(tmp_path / name) if name.endswith("png") else (tmp_path / "empty").mkdir()
+    picture(tmp_path / "out/1.png")
+    (tmp_path / "above").mkdir()
+    (tmp_path / "above/link.png").symlink_to(tmp_path / "out/1.png")
     for given, told in (
         ([tmp_path / "gone.png"], "there is no file or folder"),
         ([tmp_path / "*.gif"], "no file fits the pattern"),
         ([tmp_path / "empty"], "holds no image"),
         ([tmp_path / "a", tmp_path / "b"], "would both become 1.png: give the folder above them"),
         ([], "no image is given"),
+        ([tmp_path / "out"], "out is --out too, and what lies there is not looked at"),
+        ([tmp_path / "above"], "above has images in --out .*out only"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=told):
             find_sources(map(str, given), tmp_path / "out")
