@@ -3,17 +3,21 @@
 import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from segstill.chain import plan, reached, run_chain
 from segstill.chain.alone import alone
 from segstill.chain.contents import Contents
 from segstill.chain.finishing import export_student
 from segstill.chain.line import Line
+from segstill.chain.masks import seldom
 from segstill.chain.setting import Setting
 from segstill.chain_recipe import ExportSpec, Given, SharedData
 from segstill.cli.chaining import without
+from segstill.data import open_tagged
 from segstill.export import ParityError
 from segstill.recipe import TermSpec
 from segstill.recipes import CHAINS
@@ -147,3 +151,16 @@ def test_a_student_to_compare_with_that_learns_otherwise_is_told(tmp_path):
         plan(dataclasses.replace(chain, reference=reference), tmp_path, say=said.append)
         sentence = "the student and that on true masks are not on equal footing (epochs: 1 and 7)"
         assert (sentence in said) == told
+
+
+def test_classes_that_hardly_a_mask_shows_are_named(copy):
+    assert seldom({"cat": (20, 1), "dog": (20, 2), "cow": (0, 0), "hen": (3, 0)}) == "cat (1 of 20), hen (0 of 3)"
+    data = small_chain().classifier.data
+    images = open_tagged(data, "train")
+    result = run_chain(small_chain(), copy, **quiet)["masks"]["result"]
+    for label, (tagged, shows) in enumerate(result["shown"].values(), start=1):
+        with_tag = [index for index in range(len(images)) if images.tags(index)[label - 1]]
+        files = [copy / "masks" / f"{images.name(index)}.png" for index in with_tag]
+        assert tagged == len(with_tag)
+        assert shows == sum(bool((np.asarray(Image.open(file)) == label).any()) for file in files)
+    assert ("hardly one shows" in result["told"]) == bool(seldom(result["shown"]))

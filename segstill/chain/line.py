@@ -10,7 +10,7 @@ and comes back from there when it is wanted again.
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -210,6 +210,7 @@ def run_chain(
     watch: Callable[[Record], None] = lambda record: None,
     say: Callable[[str], None] = print,
     count: Callable[[int, int], None] = lambda done, total: None,
+    rows: Sequence[Row] = (),
 ) -> Record:
     """Run what is missing or out of date, and return what the state file then says of each of them, in their order.
 
@@ -220,6 +221,7 @@ def run_chain(
         watch: is given every record of a training log.
         say: is told what happens, in sentences.
         count: is told how many of how many images have masks.
+        rows: of its plan; with them, every stage begins with the time that is still to go.
 
     Raises:
         ValueError, OSError, Diverged: as the verb of the stage raises; the message says which stage, and what to do.
@@ -228,7 +230,7 @@ def run_chain(
     line = _open(chain, out, given, say=say, watch=watch, count=count)
     with alone(line.setting.out):
         for number, stage in enumerate(line.stages, start=1):
-            say(f"stage {number} of {len(line.stages)}: {stage.title}")
+            say(f"stage {number} of {len(line.stages)}: {stage.title}{_times(rows[number - 1 :])}")
             with told(f"stage {number} of {len(line.stages)}, {stage.title}", line.setting.out):
                 began = time.perf_counter()
                 did = line.bring_up(stage)
@@ -280,6 +282,15 @@ def _open(chain: Chain, out: Path, given: Given | None, **tell: Any) -> Line:
     line.check_root()
     check_files(setting)
     return line
+
+
+def _times(rows: Sequence[Row]) -> str:
+    """Say how long the first of some stages takes, and all of them, as far as that is known."""
+    if not rows or rows[0].state == "done":
+        return ""
+    known = [row.left for row in rows if row.left is not None]
+    first = "" if rows[0].left is None else f", about {duration(rows[0].left)}"
+    return f"{first}, and {duration(sum(known))} to the end of the chain" if sum(known) else first
 
 
 def _shown(setting: Setting, name: str) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..batch import IGNORE
@@ -98,12 +99,13 @@ class Masks(Stage):
             left_out |= self._write(setting.tagged("val"), "val", self.places[1])[0]
         for name, problem in left_out.items():
             setting.say(f"  left out {name}: {problem}")
-        self._check_labelled(self.places[0], dataset.classes)
-        if self.name == "masks":  # the others are not scored by mIoU
-            self._check_labelled(self.places[1], dataset.classes)
         counts = [len(masks_in(place)) for place in self.places]
+        shown = self._shown(dataset)
         result: Record = {"masks": counts, "true_masks": sorted(true), "left_out": left_out, "pace": pace}
+        result["shown"] = shown
         told = [f"{counts[0]} masks"]
+        if rare := seldom(shown):
+            told.append(f"hardly one shows {rare}")
         if true:
             told.append(f"{len(true)} of them true ones")
         if counts[1]:
@@ -115,16 +117,32 @@ class Masks(Stage):
             told.append(f"mIoU of the made ones {result['scores']['miou']:.4f} on {result['scores']['images']} images")
         return result | {"told": ", ".join(told)}
 
-    def _check_labelled(self, folder: Path, classes: tuple[str, ...]) -> None:
-        """Refuse masks of which no network can learn anything, and by which none can be scored."""
-        masks = masks_in(folder)
-        if masks and not any((read_mask(mask, classes) != IGNORE).any() for mask in masks):
+    def _shown(self, dataset: SegmentationDataset) -> dict[str, tuple[int, int]]:
+        """Return for every class how many training images are tagged with it, and how many of their masks show it.
+
+        Raises:
+            ValueError: the masks leave everything open, so that nothing can be learned of them, or scored by them.
+        """
+        found = {name: [0, 0] for name in dataset.classes[1:]}
+        labelled = False
+        for index in range(len(dataset)):
+            file, tags = self.places[0] / f"{dataset.name(index)}.png", dataset.tags(index)
+            if tags is None or not file.is_file():
+                continue
+            values = set(read_mask(file, dataset.classes).unique().tolist())
+            labelled = labelled or values != {IGNORE}
+            for label in (number for number, tagged in enumerate(tags.tolist(), start=1) if tagged):
+                found[dataset.classes[label]][0] += 1
+                found[dataset.classes[label]][1] += label in values
+        val = masks_in(self.places[1]) if self.name == "masks" else []  # nothing is scored by the others
+        if not labelled or (val and all((read_mask(mask, dataset.classes) == IGNORE).all() for mask in val)):
             stage = "seeds" if self.name == "masks" else self.name
-            band = f"--{stage}.band (now {self.spec.band:g}; 0 leaves nothing open)"
             raise ValueError(
-                f"the masks in {folder} leave every pixel open, expected some with a class: the classifier is sure of "
-                f"nothing; train it for longer (--classifier.epochs), or lower {band}"
+                f"the masks in {self.places[int(labelled)]} leave every pixel open, expected some with a class: the "
+                "classifier is sure of nothing; train it for longer (--classifier.epochs), or lower "
+                f"--{stage}.band (now {self.spec.band:g}; 0 leaves nothing open)"
             )
+        return {name: (tagged, shows) for name, (tagged, shows) in found.items()}
 
     def expected(self, before: Record, *, ready: bool = False, begun: bool = False) -> Expected:
         """Return it from the images of an earlier time, or from some that are timed now."""
@@ -190,3 +208,8 @@ class Masks(Stage):
             progress=self.setting.count,
         )
         return written.left_out, written.seconds / written.masks if written.masks else None
+
+
+def seldom(shown: Mapping[str, Sequence[int]]) -> str:
+    """Name the classes that are tagged and in hardly any mask, which nothing later can learn; empty without any."""
+    return ", ".join(f"{name} ({shows} of {tagged})" for name, (tagged, shows) in shown.items() if shows < tagged / 10)

@@ -19,6 +19,7 @@ from ..seed_masks import load_classifier
 from ..seeding import as_trained, class_maps, mask_of_size
 from .commands import commands
 from .contents import masks_in
+from .masks import seldom
 from .setting import Setting
 from .shipping import measure_shipped
 from .stages import Record
@@ -126,6 +127,8 @@ def _facts(setting: Setting, state: Record) -> dict[str, str]:
         assert chain.seeds is not None
         scales = ", ".join(f"{scale:g}" for scale in chain.seeds.scales)
         facts["seed masks"] = f"scales {scales}; refined by {', '.join(chain.seeds.refine) or 'nothing'}"
+        if rare := seldom(state["masks"]["result"].get("shown", {})):
+            facts["tagged, but hardly in a mask"] = f"{rare} of the images tagged with it"
         if chain.affinity:
             facts["affinities"] = _network(chain.affinity)
     elif setting.given.masks:

@@ -57,18 +57,24 @@ def run_chain_verb(args: list[str]) -> None:
     given = Given(
         classifier=options.classifier_run, masks=options.masks, teacher=options.teacher, student=options.student_run
     )
+    if not options.plan:
+        err.print("looking at what is to do")
+    rows = plan(chain, folder, given=given, say=err.print if options.plan else _silent)
     if options.plan:
         table = Table("stage", "what goes in", "state", "time", title=f"{chain.name} in {folder}")
-        rows = plan(chain, folder, given=given, say=err.print)
         for row in rows:
             table.add_row(row.title, row.inputs, row.state, row.expected)
         out.print(table)
         out.print(still_to_go(rows), highlight=False)
         return
     with Watcher(out) as watcher:
-        state = run_chain(chain, folder, given=given, watch=watcher, say=watcher.say, count=watcher.count)
+        state = run_chain(chain, folder, given=given, watch=watcher, say=watcher.say, count=watcher.count, rows=rows)
     out.print(stages(reached(state)))
     out.print(f"{folder}: everything is done", highlight=False)
+
+
+def _silent(sentence: str) -> None:
+    """Tell nobody: the chain says it again when it runs."""
 
 
 def still_to_go(rows: Sequence[Row]) -> str:
