@@ -15,7 +15,7 @@ from segstill.chain import run_chain
 from segstill.chain_recipe import ExportSpec, Given, PageSpec
 from segstill.cli import main
 from segstill.report.sheet import contact_sheet
-from segstill.report.story import SeedView, StageRow, StoryView, write_story
+from segstill.report.story import SeedView, StageRow, StoryView, render_story, write_story
 
 from .chains import did, small_chain, with_true_masks
 from .pages import whole_page
@@ -218,3 +218,18 @@ def test_pictures_are_left_out_in_the_order_that_the_page_tells(room, there, gon
     said = module.render_story(last)
     assert all(words in said for words in gone)
     assert "The least bad of the worst images go first" in said
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ([0, 0, 0, 0], "mIoU 38 %"),  # three of four pixels agree: 3/4 of the background, nothing of the road
+        ([0, 0, 0, 1], "mIoU 100 %"),
+        ([0, 0, 255, 1], "mIoU 100 %, 25 % left open"),
+        ([255] * 4, "nothing to compare, 100 % left open"),
+    ],
+)
+def test_a_blank_mask_does_not_look_good(made, told):
+    grid = np.array([made], dtype=np.uint8)
+    seed = dataclasses.replace(story().seeds[0], made=grid, truth=np.array([[0, 0, 0, 1]], dtype=np.uint8))
+    assert f">{told}<" in render_story(story(seeds=(seed,)))

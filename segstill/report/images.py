@@ -9,9 +9,9 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..batch import IGNORE
 from .view import Mask
 
-IGNORE = 255
 WIDTH = 560
 """Pictures are shrunk to this many pixels; they are shown at about half of it, and whole when enlarged."""
 ERROR = (255, 40, 90)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..batch import IGNORE
 from ..checkpoint import write
 from . import sections
 from .confusion import confusion
@@ -221,11 +222,18 @@ def _seeds(story: StoryView) -> str:
 
 
 def _overlap(seed: SeedView) -> str:
-    """Say how many of the labelled pixels the mask has right."""
+    """Say what mIoU the mask has where it says something, over the classes of both, and how much it leaves open."""
     assert seed.truth is not None
-    labelled = (seed.truth != 255) & (seed.made != 255)
-    right = float((seed.made == seed.truth)[labelled].mean()) if labelled.any() else 0.0
-    return f"{100 * right:.1f} % of the pixels agree"
+    labelled = seed.truth != IGNORE
+    compared = labelled & (seed.made != IGNORE)
+    made, truth = seed.made[compared], seed.truth[compared]
+    shares = [
+        ((made == label) & (truth == label)).sum() / ((made == label) | (truth == label)).sum()
+        for label in np.union1d(made, truth)
+    ]
+    told = f"mIoU {100 * float(np.mean(shares)):.0f} %" if shares else "nothing to compare"
+    left = 1 - compared.sum() / max(1, labelled.sum())
+    return f"{told}, {100 * left:.0f} % left open" if left else told
 
 
 def _sheet(sheet: bytes | None) -> str:
