@@ -5,7 +5,6 @@ segstill chain mine/recipe.py
 """
 
 import dataclasses
-import hashlib
 import os
 import shutil
 from contextlib import suppress
@@ -16,7 +15,8 @@ import torch
 
 from .checkpoint import write
 from .data import open_dataset, open_tagged
-from .data.folder import TABLE, VALIDATION_SHARE
+from .data.division import divide, labelled
+from .data.folder import TABLE
 from .data.survey import Survey, survey
 from .data.tags import BACKGROUND
 from .models.segmenter import IMAGENET_MEAN, IMAGENET_STD
@@ -72,25 +72,36 @@ def start(
         )
     found, damaged = _sound(survey(images, tags, masks))
     tagged = bool(found.tags or found.by_class)
+    beside = [str(images / name) for name in found.beside]
     if not tagged and masks is None:
+        unread = f"; {', '.join(beside)} is none, because images lie beside it" if beside else ""
         raise ValueError(
             f"{images} is given without tags, masks or a folder per class, expected one of them: pass --tags "
-            f"{TABLE} or --masks DIR"
+            f"{TABLE} or --masks DIR{unread}"
+        )
+    place = Path(os.path.abspath(folder))
+    if found.by_class and Path(os.path.abspath(images)) in (place, place.parent):
+        raise ValueError(
+            f"{folder} would lie among the folders of classes in {images}, where the recipe's files are taken for a "
+            "class: choose another folder"
         )
     said = [f"{path} does not decode and is left out" for path in damaged]
+    said += [f"the images in {path} are not read, because images lie beside this folder" for path in beside]
     names = _classes(found, classes, tagged, said)
-    labelled = _labelled(found, tagged)
-    train, val = _split(found, labelled)
-    rest = [path for name, path in found.images.items() if name not in labelled and _may_be_learned(name, found)]
+    train, val, about = divide(found, names)
+    said += about
+    known = labelled(found)
+    rest = [path for name, path in found.images.items() if name not in known and _may_be_learned(name, found)]
     inside = "train" if found.splits else ""
+    on_masks = found.masks >= set(val)
     facts = Facts(
-        name=folder.absolute().name,
+        name=place.name,
         classes=names,
         tagged=tagged,
         images=os.path.relpath(images, folder),
-        masks=None if masks is None else os.path.relpath(masks, folder),
+        masks=_opened(masks if on_masks else None, folder),
         train_masks=None if masks is None else os.path.relpath(masks / inside, folder),
-        validates_on_masks=found.masks >= set(val),
+        validates_on_masks=on_masks,
         weights=_place(weights, folder),
         mean=mean,
         std=std,
@@ -104,23 +115,26 @@ def start(
     )
     files: dict[str, bytes | str] = {"recipe.py": recipe_text(facts)}
     files |= {"train.txt": _lines(train, found), "val.txt": _lines(val, found)}
-    if tags is not None:
+    if tags is not None and not _same(tags, folder / TABLE):
         files[TABLE] = tags.read_bytes()
+        said.append(f"{folder / TABLE} is a copy of {tags}: the copy counts, and later changes of {tags} do not")
+    said.append(
+        f"train.txt and val.txt in {folder} name the images: init with --force takes in images, tags and masks that "
+        "are added later, and writes recipe.py anew"
+    )
     there = [name for name in (*files, *([UNLABELLED] if rest else [])) if (folder / name).exists()]
     if there and not force:
         raise FileExistsError(f"{folder} holds {', '.join(there)} already: choose another folder, or pass --force")
-    # Beside the folder first, where the same relative paths lead to the images: what is wrong with them shows there.
-    trial = folder.absolute().with_name(f".{folder.absolute().name}.trial")
-    try:
-        _write(trial, files, rest)
-        _check(trial / "recipe.py", tagged)
-    except (ValueError, OSError) as error:
-        told = str(error).replace(str(trial / TABLE), str(tags)) if tags else str(error)
-        raise ValueError(f"{told.replace(str(trial), str(folder))} (nothing was written)") from error
-    finally:
-        shutil.rmtree(trial, ignore_errors=True)
+    _try(folder, files, rest, facts, tags)
     _write(folder, files, rest)
     return Started(folder / "recipe.py", facts, tuple(said))
+
+
+def _opened(masks: Path | None, folder: Path) -> str | None:
+    """Return the masks to validate on as seen from the recipe; where there are none, its usual folder is not opened."""
+    if masks is not None:
+        return os.path.relpath(masks, folder)
+    return "no_masks" if (folder / "masks").exists() else None
 
 
 def _place(weights: str | None, folder: Path) -> str | None:
@@ -173,32 +187,6 @@ def _classes(found: Survey, given: tuple[str, ...], tagged: bool, said: list[str
     return names
 
 
-def _labelled(found: Survey, tagged: bool) -> set[str]:
-    """Return the names of the images that have tags (of any kind), or masks."""
-    if found.by_class:
-        return set(found.images)
-    if not tagged:
-        return set(found.masks)
-    stems = set(found.tags)
-    return {name for name in found.images if name in stems or name.rpartition("/")[2] in stems}
-
-
-def _split(found: Survey, labelled: set[str]) -> tuple[list[str], list[str]]:
-    """Return the names of training and validation images; one in five by a hash, as the data set itself would do."""
-    if found.splits:
-        train, val = (sorted(n for n in labelled if n.startswith(f"{split}/")) for split in ("train", "val"))
-    else:
-        by_hash = sorted(labelled, key=lambda name: hashlib.blake2b(name.encode()).digest())
-        count = max(1, round(len(by_hash) * VALIDATION_SHARE))
-        train, val = sorted(by_hash[count:]), sorted(by_hash[:count])
-    if not train or not val:
-        raise ValueError(
-            f"{len(train)} images with labels are there to train on and {len(val)} to validate on, expected at least "
-            "one each: add images, tags or masks"
-        )
-    return train, val
-
-
 def _may_be_learned(name: str, found: Survey) -> bool:
     """Tell whether an image without labels is one to learn from: all but those of val and test."""
     return not found.splits or name.startswith("train/")
@@ -220,6 +208,30 @@ def _write(folder: Path, files: dict[str, bytes | str], rest: list[Path]) -> Non
         write(folder / name, content)
 
 
+def _same(file: Path, other: Path) -> bool:
+    return other.exists() and other.samefile(file)
+
+
+def _try(folder: Path, files: dict[str, bytes | str], rest: list[Path], facts: Facts, tags: Path | None) -> None:
+    """Write all beside the folder first, where relative paths lead to the same images: what is wrong shows there."""
+    place = Path(os.path.abspath(folder))
+    trial = place.with_name(f".{place.name}.trial")
+    shutil.rmtree(trial, ignore_errors=True)  # of a start that was killed
+    try:
+        trial.mkdir(parents=True)
+        written = {*files, "__pycache__", *([UNLABELLED] if rest else [])}
+        for path in place.iterdir() if place.is_dir() else ():  # images may lie there, or lists that are read too
+            if path.name not in written:
+                (trial / path.name).symlink_to(path)
+        _write(trial, files, rest)
+        _check(trial / "recipe.py", facts)
+    except (ValueError, OSError) as error:
+        told = str(error).replace(str(trial / TABLE), str(tags)) if tags else str(error)
+        raise ValueError(f"{told.replace(str(trial), str(folder))} (nothing was written)") from error
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+
+
 def _clear(links: Path) -> None:
     """Remove a folder of links that an earlier start made; never one that holds files."""
     if not links.exists():
@@ -229,12 +241,14 @@ def _clear(links: Path) -> None:
     shutil.rmtree(links)
 
 
-def _check(file: Path, tagged: bool) -> None:
+def _check(file: Path, facts: Facts) -> None:
     """Open what the recipe names, so that what is wrong shows now."""
     read_chain_file(str(file))
     data = read_recipe_file(str(file)).data
     for split in ("train", "val"):
-        (open_tagged if tagged else open_dataset)(data, split)
+        (open_tagged if facts.tagged else open_dataset)(data, split)
+    if facts.tagged and facts.validates_on_masks:
+        open_dataset(data, "val")
 
 
 def _shortened(values: tuple[int, ...]) -> str:

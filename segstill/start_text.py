@@ -1,6 +1,7 @@
 """The text of a starting recipe: Python to be read and changed, with the reason beside every value."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -38,9 +39,9 @@ class Facts:
     images: str
     """Folder of the images, seen from the recipe's."""
     masks: str | None
-    """Folder of the masks, seen from the recipe's."""
+    """Folder of the masks that are opened by the data set, seen from the recipe's; None for its usual one."""
     train_masks: str | None
-    """The part of it for training."""
+    """Folder of the masks of training images."""
     validates_on_masks: bool
     """Whether every validation image has a true mask."""
     weights: str | None
@@ -60,12 +61,12 @@ class Facts:
 def recipe_text(facts: Facts) -> str:
     """Return the file."""
     side, gpu = _side(facts), facts.machine.gpu is not None
-    crop = f"({side}, {side})"
+    file = shlex.quote(f"{facts.name}/recipe.py")
     stages = [
         f'"""A recipe for {facts.train} training and {facts.val} validation images of {len(facts.classes)} classes.',
         "",
-        f"    segstill chain {facts.name}/recipe.py --plan     # what will be done",
-        f"    segstill chain {facts.name}/recipe.py",
+        f"    segstill chain {file} --plan     # what will be done",
+        f"    segstill chain {file}",
         "",
         f"Written for {facts.machine}.",
         'Every value may be changed here, or by a flag such as --student.epochs 5."""',
@@ -80,7 +81,7 @@ def recipe_text(facts: Facts) -> str:
         "HERE = Path(__file__).parent",
         f"CLASSES = {json.dumps(list(facts.classes), ensure_ascii=False)}",
         "",
-        *_data(facts, side, crop),
+        *_data(facts, side),
         "",
         *_networks(facts, gpu),
         *(_begun(gpu) if facts.tagged else []),
@@ -119,10 +120,8 @@ def _parts(facts: Facts, gpu: bool) -> str:
     return ", ".join(sorted(names))
 
 
-def _data(facts: Facts, side: int, crop: str) -> list[str]:
-    args = {"images": facts.images}
-    if facts.masks and (not facts.tagged or facts.validates_on_masks):
-        args["masks"] = facts.masks
+def _data(facts: Facts, side: int) -> list[str]:
+    args = {"images": facts.images} | ({"masks": facts.masks} if facts.masks else {})
     workers = max(0, min(8, facts.machine.cores - 1))
     why = f"images are {facts.width} x {facts.height} pixels (median)"
     longest = max(facts.height, facts.width)
@@ -131,7 +130,7 @@ def _data(facts: Facts, side: int, crop: str) -> list[str]:
         "DATA = DataSpec(",
         '    name="folder",',
         *(shrink if longest > side * 5 // 4 else [f"    # {why}: they are not shrunk"]),
-        f"    crop={crop},  # sides that every encoder here takes",
+        f"    crop=({side}, {side}),  # sides that every encoder here takes",
         "    scale=(0.75, 1.5),  # objects of other sizes than in the images",
         f"    workers={workers},  # one core less than there are",
         f"    args={json.dumps(args, ensure_ascii=False)},  # where the images lie, seen from this file",

@@ -1,5 +1,6 @@
 """segstill init: what it finds out about somebody's images, and that the recipe it writes runs on them."""
 
+import shutil
 from html import unescape
 
 import numpy as np
@@ -7,25 +8,13 @@ import pytest
 from PIL import Image
 
 from segstill.build import build_chain, build_recipe
-from segstill.cli import main
 from segstill.data import open_dataset, open_tagged, open_unlabelled
 from segstill.start import start
 from segstill.start_text import Machine, recipe_text
 
 from .data.tag_trees import TABLE, class_tree
 from .data.trees import CLASSES, label, picture, save
-
-
-def photos(root, count=10):
-    for number in range(count):
-        save(root / "photos" / f"p{number}.jpg", picture(number))
-        save(root / "drawn" / f"p{number}.png", label(number))
-    return root / "photos", root / "drawn"
-
-
-def table(root, rows):
-    (root / "mine.csv").write_text("image,tags\n" + "".join(f"{row}\n" for row in rows))
-    return root / "mine.csv"
+from .starts import call, photos, table
 
 
 def test_images_with_masks_get_a_chain_that_begins_at_the_teacher(tmp_path):
@@ -54,17 +43,6 @@ def test_images_with_tags_get_a_classifier_and_those_without_are_for_the_student
     spec = type(data)(name="folder", unlabelled=chain.data.unlabelled)
     assert [open_unlabelled(spec).name(index) for index in range(3)] == ["p7", "p8", "p9"]
     assert all(not path.readlink().is_absolute() for path in (tmp_path / "mine" / "unlabelled").iterdir())
-
-
-def test_true_masks_beside_tags_take_the_place_of_seeds(tmp_path):
-    images, masks = photos(tmp_path)
-    for path in list(masks.iterdir())[:7]:
-        path.unlink()
-    tags = table(tmp_path, [f"p{number},tree" for number in range(10)])
-    made = start(tmp_path / "mine", images, tags=tags, masks=masks, classes=("background", "tree", "house"))
-    assert made.facts.true_masks <= 3
-    if made.facts.true_masks:
-        assert build_chain(str(made.file)).data.masks == str(tmp_path / "mine" / ".." / "drawn")
 
 
 def test_a_folder_per_class_needs_no_table(tmp_path):
@@ -105,15 +83,23 @@ def test_split_folders_are_kept(tmp_path):
         ({"tags": "mine.csv", "classes": ("background", "cat")}, "none of the classes"),
         ({"tags": "gone.csv"}, "does not exist"),
         ({"masks": "photos", "classes": CLASSES}, "holds no mask of an image"),
+        ({"images": "photos/p0.jpg"}, r"p0\.jpg is a file, expected a folder: correct --images"),
+        ({"masks": "mine.csv"}, r"mine\.csv is a file, expected a folder: correct --masks"),
+        ({"tags": "photos"}, "photos is a folder, expected a table: correct --tags"),
+        ({"tags": "other.csv"}, r"'shots/p0\.jpg', .* is the name of none of the 10 in .*photos, .* such as 'p0\.jpg'"),
+        ({"tags": "mine.csv", "images": "twice"}, r"p0\.png: has the same name as p0\.jpg, expected names that differ"),
     ],
 )
 def test_what_does_not_fit_is_told_and_nothing_is_written(given, words, tmp_path):
     images, _ = photos(tmp_path)
     table(tmp_path, [f"p{number},{'cat' if number else 'bird'}" for number in range(10)])
+    (tmp_path / "other.csv").write_text("".join(f"shots/p{number}.jpg,cat\n" for number in range(10)))
+    shutil.copytree(images, tmp_path / "twice")
+    save(tmp_path / "twice" / "p0.png", picture(0))
     before = sorted(path.name for path in tmp_path.iterdir())
     given = {name: tmp_path / value if name != "classes" else value for name, value in given.items()}
     with pytest.raises((ValueError, FileNotFoundError), match=words):
-        start(tmp_path / "mine", images, **given)
+        start(tmp_path / "mine", **{"images": images} | given)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
@@ -225,12 +211,6 @@ TRAINED = {
     "masks": ["teacher", "student", "student on true masks", "export"],
     "tags": ["classifier", "confident seeds", "affinities", "seed masks", "teacher", "student", "export"],
 }
-
-
-def call(*words):
-    with pytest.raises(SystemExit) as left:
-        main([str(word) for word in words])
-    assert not left.value.code, words
 
 
 @pytest.mark.parametrize("kind", TRAINED)

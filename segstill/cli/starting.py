@@ -1,5 +1,6 @@
 """The verb that writes a starting recipe."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def run_init(args: list[str]) -> None:
         std=options.std,
         force=options.force,
     )
-    facts = made.facts
+    facts, file = made.facts, shlex.quote(str(made.file))
     for sentence in (
         *made.said,
         f"{facts.train} training and {facts.val} validation images"
@@ -58,8 +59,8 @@ def run_init(args: list[str]) -> None:
         f"this machine: {facts.machine}",
         *_weights(options, gpu=facts.machine.gpu is not None),
         f"wrote {made.file}; next:",
-        f"  segstill chain {made.file} --plan",
-        f"  segstill chain {made.file}",
+        f"  segstill chain {file} --plan",
+        f"  segstill chain {file}",
     ):
         out.print(sentence, markup=False, highlight=False)
 

@@ -257,7 +257,7 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...], kind: str) -> tuple[dict[s
             given = f"is not {kind} ({' '.join(suffixes)}) and is not read"
             problems.append(Problem("warning", path, given, "convert it or move it elsewhere"))
         elif path.stem in found:
-            given = f"has the same name as {found[path.stem].name}, so a mask cannot be matched"
+            given = f"has the same name as {found[path.stem].name}, expected names that differ before the suffix"
             problems.append(Problem("error", path, given, "rename or remove one of the two"))
         else:
             found[path.stem] = path

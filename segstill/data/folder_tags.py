@@ -79,10 +79,7 @@ def _table(root: Path, images: Path, classes: tuple[str, ...]) -> tuple[dict[str
     found: list[Row] = []
     missing: list[Problem] = []
     for row in rows:
-        wanted = Path(row.image)
-        fitting = [
-            path for path in by_stem[_stem(wanted)] if len(wanted.parts) == 1 or path.parent.name == wanted.parent.name
-        ]
+        fitting = [path for path in by_stem[row.stem] if row.means(path)]
         if len(fitting) == 1:
             found.append(row._replace(image=_key(images, fitting[0])))
         elif fitting:
@@ -135,10 +132,6 @@ def _folders(place: Path) -> list[Path]:
     if not place.is_dir():
         return []
     return [path for path in sorted(place.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-
-
-def _stem(path: Path) -> str:
-    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 
 
 def _key(images: Path, path: Path) -> str:

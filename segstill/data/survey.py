@@ -1,5 +1,7 @@
 """A first look at somebody's images, tags and masks: how many, how large, which names and values."""
 
+import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from PIL import Image
 from ..batch import IGNORE
 from .files import SPLITS, image_files, mask_files
 from .pictures import DAMAGED
-from .tags import tag_rows
+from .tags import Row, tag_rows
 
 LOOKED_AT = 1000
 """Images and masks that are opened; they are spread evenly over all."""
@@ -30,13 +32,15 @@ class Survey:
     """Whether the images lie in folders train and val."""
     by_class: tuple[str, ...]
     """Names of the folders, where there is one per class."""
+    beside: tuple[str, ...]
+    """Names of the folders of images that are not read, because images lie beside them."""
     height: int
     """Median of the images looked at, in pixels."""
     width: int
     unreadable: tuple[Path, ...]
     """Images among those looked at that do not decode."""
     tags: dict[str, tuple[str, ...]]
-    """Image as the table names it, without suffix -> tags; empty without a table."""
+    """Of images, by their names above; empty without a table."""
     masks: frozenset[str]
     """Images, by their names above, that have a mask."""
     values: tuple[int, ...]
@@ -47,26 +51,33 @@ def survey(images: Path, tags: Path | None = None, masks: Path | None = None) ->
     """Look at a folder of images, and at the table of tags and the folder of masks that belong to it.
 
     Args:
-        images: a folder of images; of folders train and val (and test) of images; or of a folder per class.
+        images: a folder of images, in which folders are not read; of folders train and val (and test) of images; or of
+            a folder per class.
         tags: a table with rows `image,tag;tag`.
         masks: a folder of PNG masks of the images' names, with the same folders in it.
 
     Raises:
         FileNotFoundError: one of them is not there.
-        ValueError: there is no image, a table that does not read, or no mask that belongs to an image.
+        ValueError: one of them is of another kind, there is no image, a table that does not read or names no image,
+            or no mask that belongs to an image.
     """
-    for place in filter(None, (images, tags, masks)):
-        if not place.exists():
+    for flag, place, what in (("images", images, "folder"), ("tags", tags, "table"), ("masks", masks, "folder")):
+        if place is not None and not place.exists():
             raise FileNotFoundError(f"{place} does not exist: correct the path")
+        if place is not None and place.is_dir() != (what == "folder"):
+            given = "folder" if place.is_dir() else "file"
+            raise ValueError(f"{place} is a {given}, expected a {what}: correct --{flag}")
     folders = sorted(path for path in images.iterdir() if path.is_dir() and not path.name.startswith("."))
     splits = any(path.name in SPLITS for path in folders)
     inside = [path for path in folders if not splits or path.name in SPLITS]
-    found = {
+    plain = {} if splits else image_files(images)[0]  # as the data set reads it: split folders first
+    found = plain or {
         f"{folder.name}/{stem}": path for folder in inside for stem, path in image_files(folder)[0].items()
-    } or image_files(images)[0]
+    }
     if not found:
-        raise ValueError(f"{images} holds no image that is read here, nor do the folders in it: correct --images")
-    by_class = tuple(path.name for path in inside) if not splits and next(iter(found.values())).parent != images else ()
+        where = f"in {', '.join(path.name for path in inside)} of {images}" if splits else f"in {images} or its folders"
+        raise ValueError(f"no image that is read here is {where}, expected some: correct --images")
+    by_class = () if splits or plain else tuple(path.name for path in inside)
     if by_class and (tags or masks):
         what = "table of tags" if tags else "folder of masks"
         raise ValueError(
@@ -83,10 +94,11 @@ def survey(images: Path, tags: Path | None = None, masks: Path | None = None) ->
         images=found,
         splits=splits,
         by_class=by_class,
+        beside=tuple(path.name for path in inside if plain and not _same(path, masks) and image_files(path)[0]),
         height=round(median(size[1] for size in sizes)),
         width=round(median(size[0] for size in sizes)),
         unreadable=tuple(unreadable),
-        tags={} if tags is None else _tags(tags),
+        tags={} if tags is None else _tags(tags, found),
         masks=labelled,
         values=_values(_spread([drawn[name] for name in sorted(labelled)])),
     )
@@ -138,8 +150,28 @@ def _values(paths: Sequence[Path]) -> tuple[int, ...]:
     return tuple(sorted(values - {IGNORE}))
 
 
-def _tags(table: Path) -> dict[str, tuple[str, ...]]:
+def _tags(table: Path, images: dict[str, Path]) -> dict[str, tuple[str, ...]]:
     rows, problems = tag_rows(table)
     if errors := [problem for problem in problems if problem.severity == "error"]:
         raise ValueError(str(errors[0]))
-    return {Path(row.image).with_suffix("").as_posix(): row.tags for row in rows}
+    by_stem: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_stem[row.stem].append(row)
+    found: dict[str, tuple[str, ...]] = {}
+    for name, path in images.items():
+        place = Path(os.path.abspath(path))  # rows may name its folder, which "." does not
+        for row in by_stem.get(path.stem, ()):
+            if row.means(place):
+                found[name] = row.tags
+    if not found:
+        given = f"{rows[0].image!r}, for example, is the name of none of" if rows else "it has no row for any of"
+        example = next(iter(images.values()))
+        raise ValueError(
+            f"{table} does not fit the images: {given} the {len(images)} in {example.parent}, expected names such as "
+            f"{example.name!r}: write the names of the files"
+        )
+    return found
+
+
+def _same(path: Path, other: Path | None) -> bool:
+    return other is not None and path.samefile(other)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import torch
 from torch import Tensor
 
-from .files import Files, Listing, Problem, listed, nothing, summed
+from .files import IMAGE_SUFFIXES, Files, Listing, Problem, listed, nothing, summed
 from .pictures import FileError, shortened
 
 BACKGROUND = "background"
@@ -72,6 +72,17 @@ class Row(NamedTuple):
     line: int
     image: str
     tags: tuple[str, ...]
+
+    @property
+    def stem(self) -> str:
+        """The image's name without suffix; a table may leave the suffix out, and then a dot is part of the name."""
+        path = Path(self.image)
+        return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+
+    def means(self, path: Path) -> bool:
+        """Tell whether it is the row of an image, by its name and, if the row has one, by its folder."""
+        wanted = Path(self.image)
+        return path.stem == self.stem and (len(wanted.parts) == 1 or path.parent.name == wanted.parent.name)
 
 
 def image_labels(file: Path, known: Sequence[str]) -> tuple[Table, list[Problem]]:
