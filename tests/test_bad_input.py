@@ -51,6 +51,27 @@ def start(recipe, root, *more: object) -> list[object]:
     return ["train", recipe, "--data.root", root, "--run", recipe.parent / "run", *more]
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("train demo_at --epochs 0", "epochs is 0, expected more than 0: pass another --epochs"),
+        ("chain demo --student.lr 0", "student: lr is 0.0, expected more than 0: pass another --student.lr"),
+        (
+            "chain demo --seeds.scales 0",
+            "seeds: scales are (0.0,), expected factors above 0: pass for example --seeds.",
+        ),
+    ],
+)
+def test_a_number_that_cannot_be_is_told_in_a_sentence_with_its_flag(command, told, capsys):
+    assert run(capsys, *command.split()).startswith(f"segstill: {told}")
+
+
+def test_a_word_in_the_place_of_a_number_is_told_with_what_its_flag_is_for(capsys):
+    said = run(capsys, "export", "somewhere", "--calibration", "many")
+    assert "Error parsing --calibration" in said
+    assert "how many images the ranges are measured on" in said
+
+
 def test_a_wrong_path(recipe, capsys):
     said = run(capsys, *start(recipe, recipe.parent / "nowhere"))
     assert "nowhere" in said

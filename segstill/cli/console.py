@@ -1,6 +1,9 @@
 """What all verbs share: where they print, and how they read their flags."""
 
+import contextlib
+import io
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,5 +35,32 @@ def tell_written(written: Written, folder: Path, inputs: str) -> int:
 
 
 def parse(kind: Any, args: list[str], verb: str, **settings: Any) -> Any:
-    """Read flags into a dataclass; print the help, or what is wrong, and exit where there is nothing to run."""
-    return tyro.cli(kind, args=args, prog=f"segstill {verb}", config=SETTINGS, **settings)
+    """Read flags into a dataclass; print the help, or what is wrong, and exit where there is nothing to run.
+
+    Raises:
+        ValueError: what the dataclass itself says of its values; tyro would print it in a frame, with names of classes.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            read = tyro.cli(kind, args=args, prog=f"segstill {verb}", config=SETTINGS, **settings)
+    except SystemExit as left:
+        if problem := _refused(left):
+            raise ValueError(problem) from left
+        sys.stderr.write(said.getvalue())
+        raise
+    sys.stderr.write(said.getvalue())
+    return read
+
+
+def _refused(error: BaseException | None) -> str | None:
+    """Return what a dataclass said before tyro exited, with flags as this command calls them; None where none did."""
+    stage = ""
+    while error:
+        if isinstance(where := getattr(error, "arg", None), str):  # "chain.student", whose flags are --student.epochs
+            stage = where.partition(".")[2]
+        checked = any(frame.name == "__post_init__" for frame in traceback.extract_tb(error.__traceback__))
+        if isinstance(error, ValueError) and checked:
+            return f"{stage}: {error}".replace("--", f"--{stage}.") if stage else str(error)
+        error = error.__context__
+    return None
