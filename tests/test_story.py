@@ -91,6 +91,7 @@ def test_size_accuracy_and_latency_are_those_of_the_networks_and_files(made, tex
     networks = rows_of(text, "scores")
     assert re.search(r"\d+\.\d", networks["student"][0])[0] == rows["student, torch"][1]
     assert all(float(cells[3]) >= float(cells[2]) > 0 for cells in rows.values())
+    assert re.search(r"mIoU on all \d+ \w+ images; time of one image", text)
 
 
 def test_a_network_has_one_name_on_the_whole_page(text):
@@ -143,13 +144,15 @@ def test_the_commands_on_the_page_repeat_every_stage(made, text, tmp_path, monke
     assert (tmp_path / "again" / "student.int8.onnx").is_file()
 
 
-def test_a_chain_of_masks_alone_has_a_page_too(tmp_path):
+def test_a_chain_of_masks_alone_has_a_page_too_which_says_how_many_of_very_many_images_it_scored(tmp_path, monkeypatch):
+    monkeypatch.setattr("segstill.chain.shipping.MOST", 1)
     chain = whole_chain(classifier=None, seeds=None, export=None)
     run_chain(chain, tmp_path / "out", **QUIET)
     text = (tmp_path / "out" / "report.html").read_text()
     shown = re.findall(r'<section id="(\w+)"', text)
     assert shown == [section for section in SECTIONS if section not in ("seeds", "sheet")]
     assert list(rows_of(text, "shipped")) == ["teacher, torch", "student, torch"]
+    assert re.search(r"mIoU on 1 of \d+ \w+ images, so that it is not that of the tables above; time", text)
     assert "segstill seeds" not in text
 
 
