@@ -78,7 +78,7 @@ def evaluate(
         scales: as for `predict`.
         flip: as for `predict`.
         teacher: adds `teacher_agreement`, the share of labelled pixels where both predict the same class.
-        boundary: adds `boundary_f1`, which costs more than all other scores together.
+        boundary: adds `boundary_f1`, which costs more than all other scores together; not where masks are `rimmed`.
         workers: processes that read images.
         accelerator: spreads the images over its processes; all get the scores of the whole set.
         each: is told of every image of this process: its number, and its confusion matrix (K, K) as `Scores` counts it.
@@ -94,7 +94,7 @@ def evaluate(
     device = accelerator.device
     for model in (student, teacher) if teacher else (student,):
         model.eval().to(device)
-    scores = Scores(len(dataset.classes), boundary=boundary)
+    scores = Scores(len(dataset.classes), boundary=boundary and not dataset.rimmed)
     loader = evaluation_loader(
         dataset,
         longest_side=longest_side,

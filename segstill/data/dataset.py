@@ -14,6 +14,8 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor | None]], ABC):
     """Class names; a mask value is an index into it, or 255.  Where there are tags, the first is "background"."""
     palette: tuple[tuple[int, int, int], ...]
     """An RGB colour per class."""
+    rimmed: bool = False
+    """Whether masks leave a rim of 255 between classes, so that no boundary can be compared."""
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -101,6 +101,7 @@ class Pairs(Files):
         palette: a colour per class.
         read_mask: reads a mask.
         upright: as for `Files`.
+        rimmed: whether masks leave a rim of 255 between classes.
     """
 
     def __init__(
@@ -111,8 +112,10 @@ class Pairs(Files):
         read_mask: MaskReader,
         *,
         upright: bool = False,
+        rimmed: bool = False,
     ):
         super().__init__(listing, classes, palette, upright=upright)
+        self.rimmed = rimmed
         self._read_mask = read_mask
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor | None]:

@@ -21,6 +21,7 @@ class Part(SegmentationDataset):
     def __init__(self, whole: SegmentationDataset, indices: Sequence[int], *, labelled: bool = True):
         self.classes = whole.classes
         self.palette = whole.palette
+        self.rimmed = whole.rimmed
         self._whole = whole
         self._indices = tuple(indices)
         self._labelled = labelled

@@ -80,7 +80,7 @@ def voc(root: str | Path, split: str, *, train: str = "train", sbd: str | None =
 
 def voc_files(root: str | Path, split: str, *, train: str = "train", sbd: str | None = None) -> Pairs:
     """Open it without complaint about its lists."""
-    return Pairs(_listing(Path(root), split, train, sbd), CLASSES, PALETTE, read_voc_mask)
+    return Pairs(_listing(Path(root), split, train, sbd), CLASSES, PALETTE, read_voc_mask, rimmed=True)
 
 
 def voc_tagged(root: str | Path, split: str, *, train: str = "train", sbd: str | None = None) -> Tagged:

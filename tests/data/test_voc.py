@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from segstill.data import check, evaluation_loader, voc
+from segstill.data import Masked, Part, check, evaluation_loader, voc
 from segstill.data.files import colours
 from segstill.data.pictures import FileError
 from segstill.data.voc import read_sbd_mask
+from segstill.evaluate import evaluate
 from segstill.recipe import DataSpec
 
 from ..conftest import SHARED
@@ -55,6 +57,17 @@ def test_classes_and_colours_are_those_of_voc(root):
     assert dataset.palette[1] == (128, 0, 0)
     assert dataset.palette[15] == (192, 128, 128)
     assert dataset.palette[20] == (0, 64, 128)
+
+
+def test_boundaries_are_scored_only_where_masks_leave_no_rim_open(root):
+    class Blank(torch.nn.Module):
+        def forward(self, image):
+            return torch.zeros(len(image), 21, *image.shape[2:])
+
+    dataset = voc(root, "val")
+    of_ones_own = Masked(dataset, dataset.files(0)[1].parent)
+    scored = ["boundary_f1" in evaluate(Blank(), each) for each in (dataset, Part(dataset, [0]), of_ones_own)]
+    assert scored == [False, False, True]
 
 
 @pytest.mark.parametrize(("train", "expected"), [("train", TRAIN), ("trainval", TRAIN + VAL)])
