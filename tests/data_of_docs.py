@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from segstill.build import build_model
+from segstill.build import build_chain, build_model
 from segstill.recipe import DataSpec, ModelSpec
 from segstill.recipes import RECIPES
 from segstill.train import train
@@ -131,3 +131,15 @@ def smaller(name: str) -> list[str]:
     if recipe.data.name == "scenes":
         flags += ["--data.args.count", "8", "--data.labelled", "4"]
     return [*flags, "--evaluate-every", "1"]
+
+
+def smaller_chain(name: str) -> list[str]:
+    """Return the flags that make every stage of the chain of a recipe file take seconds."""
+    chain = build_chain(name)
+    stages = ("classifier", "affinity", "teacher", "student", "reference")
+    flags = ["--data.workers", "0", "--page.examples", "1", "--export.no-int8"]
+    for stage in (stage for stage in stages if getattr(chain, stage)):
+        flags += [f"--{stage}.epochs", "1", f"--{stage}.batch-size", "2", f"--{stage}.data.crop", "32", "32"]
+    for stage in (stage for stage in ("confident", "seeds") if getattr(chain, stage)):
+        flags += [f"--{stage}.band", "0"]  # a classifier of one step is sure of nothing
+    return flags

@@ -45,6 +45,14 @@ def blocks(page: str) -> list[Block]:
     ]
 
 
+def sections(page: str) -> list[tuple[str, list[Block]]]:
+    """The blocks of a page; of README, which is several pages in one, by section."""
+    found: dict[str, list[Block]] = {}
+    for block in blocks(page):
+        found.setdefault(block.section if page == "README.md" else "", []).append(block)
+    return [*found.items()]
+
+
 def _without_lists(text: str) -> str:
     """Blank what belongs to the items of lists, whose paragraphs and tables are indented too."""
     lines, inside = [], False

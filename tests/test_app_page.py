@@ -3,7 +3,6 @@
 import os
 import queue
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,17 +14,20 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from segstill.export import ExportSpec, export
 
+from .chromium import chromium, needs_chromium
+from .conftest import CAMVID, needs_camvid
 from .test_app import runs  # noqa: F401 (a fixture)
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytest.importorskip("gradio", reason="needs gradio: pip install 'segstill[app]'")
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 PATIENCE = 120_000
 """Milliseconds: a machine may have more to do than this."""
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium, to look at the page as a user does")
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+"""A camera that shows a pattern, and a user who allows it."""
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +58,8 @@ def served(runs):  # noqa: F811
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium(*CAMERA) as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -99,6 +99,37 @@ def test_masks_of_runs_and_files_are_shown_with_areas_time_and_agreement(page, r
             assert picture.get_attribute("alt")
     assert "Teacher and student agree on" in card(page, "teacher against student").inner_text()
     assert "They agree on" in card(page, "teacher against student.onnx").inner_text()
+
+
+@needs_camvid
+@pytest.mark.parametrize("large", [None, (1920, 1440)])
+def test_a_photograph_is_shown_under_its_mask(large, page, tmp_path):
+    photo = sorted((CAMVID / "images" / "test").glob("*.jpg"))[0]
+    with Image.open(photo) as opened:
+        width, height = large or opened.size
+        if large:
+            photo = tmp_path / "large.webp"
+            opened.resize(large).save(photo, quality=60)
+    give(page, photo)
+    page.get_by_text(f"{photo.name}: {width} × {height} pixels").wait_for()
+    shown = card(page, "student")
+    assert f"the network, at {width} × {height} pixels" in shown.inner_text()
+    assert f"with the mask at {width} × {height}" in shown.inner_text()
+    mask = shown.locator("img:not(.above)")
+    assert mask.evaluate("image => image.decode().then(() => image.naturalWidth)") == min(width, 1024)
+    shares = [float(share) for share in re.findall(r"(\d+\.\d) %", shown.locator(".areas").inner_text())]
+    assert sum(shares) == pytest.approx(100, abs=1)
+
+
+def test_a_picture_of_the_camera_gets_its_masks(page):
+    page.get_by_label("Capture from camera").click()
+    page.get_by_title("grant webcam access").click()
+    page.locator("#given video").wait_for()
+    page.locator("#given video").evaluate("video => new Promise(done => video.requestVideoFrameCallback(done))")
+    page.get_by_label("capture photo").click()
+    card(page, "student").wait_for()
+    assert re.search(r"the network, at \d+ × \d+ pixels", card(page, "student").inner_text())
+    assert page.locator("#shown [role=alert]").count() == 0
 
 
 def test_the_slider_over_an_image_moves_by_keyboard_and_uncovers_the_mask(page, runs):  # noqa: F811

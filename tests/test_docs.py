@@ -8,9 +8,11 @@ What happens to a block, in the order of its page, in a folder where all that it
     RUN     as it stands; what it writes is what the next ones read;
     SHRUNK  as it stands, with flags behind it that make it take a second (`smaller`): one epoch, two images per step,
             small crops, no weights from other hosts.  Training as the recipes say takes minutes to days;
+            A comparison of two recipes, too, with one seed; and a chain of a recipe file, but in README.md, which
+            repeats tags.md;
     PARSED  by the real parser, up to the call of what does the work, which does not happen.  It is started in other
             tests: test_demo.py, test_compare.py, test_chain.py, test_app.py.
-            So are commands in which "..." stands for flags;
+            So are longer comparisons, the chains of segstill, and commands in which "..." stands for flags;
   A run that a command names and that no command before it trained is trained by its recipe, SHRUNK.
 - torchrun is parsed by its own parser, and the command behind it by ours.
 - make: the target exists.  pip: the extras exist.  git and cd are not run: they make the folder that is there.
@@ -27,18 +29,19 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from segstill.cli import chaining, main, running
 from segstill.compare import check_equal_footing, with_baseline
 from segstill.losses import LOSSES
-from segstill.recipes import METHODS
+from segstill.recipes import METHODS, RECIPES
+from segstill.start_text import Machine
 
-from .data_of_docs import furnish, prelude, smaller, train_runs, write_weights
+from .data_of_docs import furnish, prelude, smaller, smaller_chain, train_runs, write_weights
 from .losses import test_contract, test_ignored
-from .pages_of_docs import PAGES, ROOT, Block, anchors, blocks, commands, links
+from .outcomes_of_docs import AFTERWARDS
+from .pages_of_docs import PAGES, ROOT, Block, anchors, blocks, commands, links, sections
+from .starts import call
 
 RUN = {"list", "show", "check", "taps", "init", "seeds", "evaluate", "export", "predict", "report"}
 SHRUNK = {"train"}
@@ -51,13 +54,6 @@ if trying := importlib.util.find_spec("segstill.cli.trying"):
 
 class Reached(Exception):  # noqa: N818  (nothing is wrong)
     """A command was understood, and its work would begin now."""
-
-
-def call(*args: str) -> None:
-    """Run a verb in this process; it must not complain."""
-    with pytest.raises(SystemExit) as left:
-        main([*args])
-    assert not left.value.code, f"segstill {' '.join(args)} ended with {left.value.code}"
 
 
 def parse(*args: str) -> None:
@@ -93,12 +89,13 @@ class Reader:
     """Somebody who does what a page says, block by block, in a folder of its own.
 
     Args:
+        page: its name.
         furnished: the folder to begin with.
         place: an empty folder.
     """
 
-    def __init__(self, furnished: Path, place: Path):
-        self.furnished = furnished
+    def __init__(self, page: str, furnished: Path, place: Path):
+        self.page, self.furnished = page, furnished
         self.names = prelude()
         self.variables = ""
         subprocess.run(["cp", "-r", "--no-dereference", f"{furnished}/.", place], check=True)
@@ -132,6 +129,11 @@ class Reader:
                 call(verb, *(word for word in args if word != "--resume"), *smaller(args[0]))
             weights = ["--student.weights", "None"] if "imagenet" in args else []
             call(verb, *args, *smaller(args[0]), *weights)
+        elif verb == "chain" and args[0].endswith(".py") and self.page != "README.md":
+            again = ["--skip", "export", "report"] if Path("chains").exists() else []  # they are the longest by far
+            call(verb, *args, *smaller_chain(args[0]), *again)
+        elif verb == "compare" and len(recipes := [word for word in args if word in RECIPES]) == 2:
+            call(verb, *args, *smaller(recipes[0]), "--seeds", "1")
         elif verb in RUN or "--plan" in args:
             call(verb, *args, *(["--weights", "None"] if verb == "init" else []))
         else:
@@ -187,21 +189,14 @@ class Reader:
 
 
 @pytest.fixture
-def reader(furnished, tmp_path, monkeypatch):
+def reader(page, furnished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("segstill.start.machine", lambda: Machine(1, 8.0, None, 0.0))
     before = dict(LOSSES), dict(METHODS)
-    yield Reader(furnished, tmp_path)
+    yield Reader(page, furnished, tmp_path)
     for table, kept in zip((LOSSES, METHODS), before, strict=True):
         table.clear()
         table.update(kept)
-
-
-def sections(page: str) -> list[tuple[str, list[Block]]]:
-    """The blocks of a page; of README, which is several pages in one, by section."""
-    found: dict[str, list[Block]] = {}
-    for block in blocks(page):
-        found.setdefault(block.section if page == "README.md" else "", []).append(block)
-    return [*found.items()]
 
 
 CASES = [(page, name, content) for page in PAGES for name, content in sections(page)]
@@ -213,29 +208,7 @@ def test_every_block_works(page, section, content, reader):
     for block in content:
         reader.do(block)
     if page in AFTERWARDS:
-        AFTERWARDS[page](reader)
-
-
-def _gradients(reader: Reader) -> None:
-    if "losses" in reader.names:
-        assert reader.names["losses"].keys() == {"cross_entropy", "attnfd"}
-        assert all(p.grad is not None for p in reader.names["my_small_net"].parameters())
-        assert all(p.grad is None for p in reader.names["my_big_net"].parameters())
-
-
-def _same_mask(reader: Reader) -> None:
-    """The program of one's own draws what `predict` draws, and the file what the run does."""
-    mine, ours, run = (np.array(Image.open(f)) for f in ("mask.png", "masks_onnx/a.png", "masks/a.png"))
-    assert (mine == ours).mean() > 0.9
-    assert (run == ours).mean() > 0.999
-
-
-def _numbers(reader: Reader) -> None:
-    """Colours became the numbers that they were painted after; 255 was painted as the last."""
-    assert set(np.unique(Image.open("numbers.png"))) == {0, 1, 2}
-
-
-AFTERWARDS = {"README.md": _gradients, "deploy.md": _same_mask, "masks.md": _numbers}
+        AFTERWARDS[page](reader.names)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -272,6 +245,7 @@ def test_every_flag_that_a_page_names_exists(capsys):
         "evaluate",
         "demo",
         "check",
+        "app",
     ):
         with pytest.raises(SystemExit):
             main([*verb.split(), "--help"])

@@ -1,7 +1,6 @@
 """segstill init: what it finds out about somebody's images, and that the recipe it writes runs on them."""
 
 import shutil
-from html import unescape
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from segstill.start_text import Machine, recipe_text
 
 from .data.tag_trees import TABLE, class_tree
 from .data.trees import CLASSES, label, picture, save
-from .starts import call, photos, table
+from .starts import photos, table
 
 
 def test_images_with_masks_get_a_chain_that_begins_at_the_teacher(tmp_path):
@@ -205,38 +204,6 @@ def test_a_photograph_that_lies_on_its_side_counts_as_it_is_looked_at(tmp_path):
         turned.save(tmp_path / "photos" / f"{number}.jpg", exif=exif)
     facts = start(tmp_path / "mine", tmp_path / "photos", tags=table(tmp_path, ["0,cat", "1,cat"])).facts
     assert (facts.width, facts.height) == (24, 32)
-
-
-TRAINED = {
-    "masks": ["teacher", "student", "student on true masks", "export"],
-    "tags": ["classifier", "confident seeds", "affinities", "seed masks", "teacher", "student", "export"],
-}
-
-
-@pytest.mark.parametrize("kind", TRAINED)
-def test_a_recipe_runs_to_its_end_on_a_cpu(kind, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("segstill.start.machine", lambda: Machine(1, 8.0, None, 0.0))
-    images, masks = photos(tmp_path, 6)
-    tags = table(tmp_path, [f"p{number},{'cat' if number % 2 else 'dog;cat'}" for number in range(5)])
-    given = {"masks": ["--masks", masks, "--classes", *CLASSES], "tags": ["--tags", tags]}[kind]
-    call("init", tmp_path / "mine", "--images", images, *given, "--weights", "None")
-    assert "begin at random" in capsys.readouterr().out
-    stages = ["teacher", "student", *{"tags": ["classifier", "affinity"], "masks": ["reference"]}[kind]]
-    short = [word for stage in stages for word in (f"--{stage}.epochs", 1)]
-    short += ["--seeds.band", 0] if kind == "tags" else []  # a classifier of one step is sure of nothing
-    out, recipe = tmp_path / "out", tmp_path / "mine" / "recipe.py"
-    recipe.write_text(recipe.read_text().replace("int8=True", "int8=False"))  # half of the time
-    call("chain", recipe, "--out", out, "--page.examples", 1, *short)
-    call("predict", out / "export" / "student.onnx", images / "p0.jpg", "--out", tmp_path / "answers")
-    answer = np.array(Image.open(tmp_path / "answers" / "p0.png"))
-    assert answer.shape == (24, 32)
-    assert answer.max() < len(build_chain(str(recipe)).data.classes)
-    page = unescape((out / "report.html").read_text())
-    assert [stage for stage in TRAINED[kind] if f'<th scope="row">{stage}<' not in page] == []
-    assert ("What is called truth here is seed masks" in page) == (kind == "tags")
-    capsys.readouterr()
-    call("chain", recipe, "--out", out, "--page.examples", 1, *short, "--plan")
-    assert capsys.readouterr().out.count("done") >= len(TRAINED[kind]) + 1
 
 
 def test_a_file_of_weights_brings_its_normalisation_to_every_network(tmp_path):
