@@ -243,6 +243,15 @@ def test_images_of_ones_own_stand_in_for_a_data_set_that_is_gone(run, tmp_path):
     assert shipment.int8_agreement is not None
 
 
+def test_a_file_of_four_images_at_a_time_takes_any_number(run, tmp_path):
+    shipment = quiet(run, tmp_path / "a.onnx", ExportSpec(int8=True, batch_size=4))
+    assert shipment.rows[-1].miou is not None  # scored image by image
+    exported, network = open_exported(tmp_path / "a.onnx"), load(run).model
+    for count in (1, 4, 6):
+        given = images((count, 3, 64, 96))
+        torch.testing.assert_close(exported(given), network(given), rtol=1e-3, atol=1e-3)
+
+
 def test_an_executorch_file_answers_as_its_network_at_its_size(run, tmp_path, capsys):
     assert call("export", run, "--out", tmp_path / "a.pte", "--format", "executorch") == 2
     assert "executorch" in capsys.readouterr().err.lower()  # not installed, or a size is missing

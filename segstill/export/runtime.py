@@ -163,13 +163,15 @@ class Exported(nn.Module):
         elif not image.is_floating_point():
             image = image.float() / 255
         given = image.cpu().contiguous()
-        parts = given.split(self.about.batch) if self.about.batch else (given,)
+        lacking = -len(given) % self.about.batch if self.about.batch else 0
+        filled = torch.cat([given, given[-1:].expand(lacking, *given.shape[1:])]) if lacking else given
+        parts = filled.split(self.about.batch) if self.about.batch else (filled,)
         try:
             results = [torch.from_numpy(self._session.run(None, {self._input: part.numpy()})[0]) for part in parts]
         except Exception as error:  # onnxruntime's have no common base but this one
             shape = tuple(image.shape)
             raise RuntimeError(f"onnxruntime cannot run this file on images of the shape {shape}: {error}") from error
-        return torch.cat(results).to(image.device)
+        return torch.cat(results)[: len(given)].to(image.device)
 
 
 class _Frame(nn.Module):
