@@ -47,7 +47,7 @@ RUN = {"list", "show", "check", "taps", "init", "seeds", "evaluate", "export", "
 SHRUNK = {"train"}
 PARSED = {"demo", "chain", "compare", "app"}
 WORKERS = [(running, name) for name in ("train", "run_main_demo", "run_weak_demo", "run_chain_demo", "compare")]
-WORKERS += [(chaining, "run_chain")]
+WORKERS += [(chaining, "plan"), (chaining, "run_chain")]
 if trying := importlib.util.find_spec("segstill.cli.trying"):
     WORKERS += [(importlib.import_module(trying.name), "open_page")]
 

@@ -99,3 +99,8 @@ def test_the_legend_shows_the_colour_and_the_outline_of_the_chart(series):
 def test_names_are_text_and_not_mark_up():
     svg = scatter(points([(1, 1), (2, 2)], label="a < b & $c$ {}"), name="a", **LABELS)
     assert svg.count("a &lt; b &amp; $c$") == 2
+
+
+def test_methods_that_change_nothing_are_drawn_around_zero(drawn):
+    low, high = drawn([Point(x=1, y=0, low=0, high=0, series=0, label="kd")]).get_ylim()
+    assert low < 0 < high

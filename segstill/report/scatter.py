@@ -84,7 +84,7 @@ def scatter(points: Sequence[Point], *, name: str, x_label: str, y_label: str) -
             axes.plot([point.x], [point.y], marker=shape, markersize=MARK, markeredgewidth=1, zorder=2.5, **colour)
         reach = 3 * max(0.5, *(abs(point.y) for point in points))
         low, high = min(0.0, *(point.low for point in points)), max(0.0, *(point.high for point in points))
-        edge = 0.08 * (high - low)
+        edge = 0.08 * (high - low) or 1.0  # where no method changes anything
         axes.set_ylim(max(low - edge, -reach), min(high + edge, reach))
         axes.set_xlabel(x_label)
         axes.set_title(y_label, loc="left", fontsize=11, color=MUTED)

@@ -172,18 +172,18 @@ def summary(story: StoryView) -> str:
 
 def _stages(rows: Sequence[StageRow]) -> str:
     shared = any(row.share is not None for row in rows)
-    head = '<th scope="col">Stage</th><th scope="col">Measured</th><th scope="col">%</th>'
+    head = '<th scope="col">Stage</th><th scope="col">%</th>'  # numbers first: a phone shows these columns
     head += '<th scope="col">of the student<small>on true masks, %</small></th>' if shared else ""
+    head += '<th scope="col" class="words">Measured</th><th scope="col">Time</th>'
     lines = []
     for row in rows:
-        cells = [escape(row.measure), number(percent(row.value), 1)]
-        cells += [number(percent(row.share), 0)] if shared else []
-        cells += [row.seconds]
+        cells = [number(percent(row.value), 1)] + ([number(percent(row.share), 0)] if shared else [])
         columns = "".join(f"<td>{text}</td>" for text in cells)
+        columns += f'<td class="words">{escape(row.measure)}</td><td>{row.seconds}</td>'
         lines.append(f'<tr><th scope="row">{escape(row.stage)}</th>{columns}</tr>')
     return (
         '<div class="scroll" role="region" aria-label="Stages" tabindex="0"><table class="scores stages">'
-        f'<thead><tr>{head}<th scope="col">Time</th></tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
