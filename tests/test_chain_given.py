@@ -8,7 +8,7 @@ from PIL import Image
 
 from segstill.build import build_model
 from segstill.chain import plan, run_chain
-from segstill.chain_recipe import ExportSpec, Given
+from segstill.chain_recipe import Given, PageSpec
 
 from .chains import did, on_folder, small_chain, with_true_masks
 from .data.tag_trees import CLASSES, folder_tree
@@ -114,10 +114,10 @@ def test_a_plan_downloads_nothing(tmp_path, monkeypatch):
     assert wanted == [None] * len(wanted) != []
 
 
-def test_an_export_that_was_skipped_is_not_passed_off_as_that_of_the_new_student(copy):
-    chain = on_folder(small_chain(), copy / "data", CLASSES, export=ExportSpec())
+def test_a_page_that_was_skipped_is_not_passed_off_as_that_of_the_new_student(copy):
+    chain = on_folder(small_chain(), copy / "data", CLASSES, page=PageSpec(examples=1))
     run_chain(chain, copy / "out", **quiet)
     longer = dataclasses.replace(chain.student, epochs=2)
     said = []
-    run_chain(dataclasses.replace(chain, student=longer, export=None), copy / "out", say=said.append)
-    assert any("export was skipped and is of an earlier student" in sentence for sentence in said)
+    run_chain(dataclasses.replace(chain, student=longer, page=None), copy / "out", say=said.append)
+    assert any("report was skipped and is of an earlier student" in sentence for sentence in said)

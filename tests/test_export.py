@@ -244,8 +244,7 @@ def test_images_of_ones_own_stand_in_for_a_data_set_that_is_gone(run, tmp_path):
 
 
 def test_a_file_of_four_images_at_a_time_takes_any_number(run, tmp_path):
-    shipment = quiet(run, tmp_path / "a.onnx", ExportSpec(int8=True, batch_size=4))
-    assert shipment.rows[-1].miou is not None  # scored image by image
+    quiet(run, tmp_path / "a.onnx", ExportSpec(batch_size=4))
     exported, network = open_exported(tmp_path / "a.onnx"), load(run).model
     for count in (1, 4, 6):
         given = images((count, 3, 64, 96))
