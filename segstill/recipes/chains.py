@@ -108,8 +108,8 @@ FOLDER_MASKS_CPU = Chain(
 )
 CLASSIFIER = replace(WEAK["demo_weak_v2"](), epochs=12, evaluate_every=6)  # after 8, no triangles (docs/log.md)
 SCENES = replace(DEMO.student.data, labelled=None, args=CLASSIFIER.data.args)
-DEMO_TEACHER = replace(DEMO.teacher, name="demo_teacher", data=SCENES, epochs=8)
-DEMO_STUDENT = replace(DEMO.student, data=SCENES, epochs=10, batch_size=8, evaluate_every=5)
+DEMO_TEACHER = replace(DEMO.teacher, name="demo_teacher", data=SCENES, epochs=6)
+DEMO_STUDENT = replace(DEMO.student, data=SCENES, epochs=8, batch_size=8, evaluate_every=4)
 DEMO_CHAIN = Chain(
     name="demo",
     classifier=CLASSIFIER,
